@@ -1,0 +1,22 @@
+// lock_rank.h - The order in which locks are taken: a thread takes only locks of a higher rank than it holds.
+#ifndef TRI_ALLOC_BASE_LOCK_RANK_H
+#define TRI_ALLOC_BASE_LOCK_RANK_H
+
+#include <cstdint>
+
+namespace tri {
+
+enum class LockRank : uint8_t {
+  kOptions,    // parsing and setting options
+  kReport,     // one report at a time
+  kThreads,    // the list of Thread records
+  // ---- the MALLOC line: who holds a lock below must not allocate ----
+  kCentral,    // one for each size class; two of them are held at once only around fork()
+  kScavenger,  // starting and stopping the background thread
+  kHeap,       // pages, arenas, span records
+  kMetadata,   // persistent memory
+};
+
+}  // namespace tri
+
+#endif

@@ -1,0 +1,175 @@
+// fork.cc - What fork() means for the heap. See thread.h for the three entry points.
+//
+// Only the forking thread exists in the child. Before fork it takes all locks, so that no shared structure is copied half
+// changed. Other threads run on, though, in their own spans, and the kernel copies page by page: in the child, a span of
+// theirs may be a mix of moments. So the child trusts of such a span only what it can check - links decode to blocks, each
+// block is counted once - and leaves it to mcentral: at worst a few free blocks are lost, never is one handed out twice,
+// because the fast paths change the list before they touch the block.
+//
+// fork() in a signal handler that interrupted the allocator: the locks that this thread holds below are left alone, and the
+// others are waited for only briefly, as their holder may be waiting for us. The child may then allocate (from the
+// emergency area) until it execs or exits, which is all that POSIX grants it.
+#include "alloc/base/sys.h"
+#include "alloc/mcentral.h"
+#include "alloc/mheap.h"
+#include "alloc/persistent.h"
+#include "alloc/scavenger.h"
+#include "alloc/thread.h"
+#include "alloc/thread_list.h"
+
+namespace tri {
+namespace {
+
+// Long enough for any holder that is not waiting for this very thread.
+constexpr unsigned kPatienceMicroseconds = 2000;
+
+// Which locks fork_prepare() took; only the forking thread uses it, and forks do not overlap: kThreads is the first.
+constexpr size_t kLocks = kSizeClasses + 3;
+constinit bool taken[kLocks] = {};
+constinit bool was_alone = false;
+
+template <class Fn>
+void each_lock(Fn&& fn) {
+  size_t i = 0;
+  fn(i++, thread_list.lock());
+  for (MCentral& central : mcentral) fn(i++, central.lock());
+  fn(i++, heap.lock());
+  fn(i++, persistent::lock());
+}
+
+/// Ends the list that starts at *head at the first link that is none, and counts it.
+uint32_t repair_list(Span* s, uint64_t* head) {
+  uint32_t n = 0;
+  uint64_t previous = 0;
+  for (uint64_t offset = *head; offset != 0; ++n) {
+    const bool is_sound = s->is_block(offset) && offset / s->size <= s->carved && n < s->carved;
+    if (!is_sound) {
+      if (previous == 0) {
+        *head = 0;
+      } else {
+        s->store_link(s->block_at(previous), 0);
+      }
+      break;
+    }
+    previous = offset;
+    offset = s->load_link(s->block_at(offset));
+  }
+  return n;
+}
+
+/// A span that a thread of the parent owned, or had blocks of on their way to: put in order, for mcentral.
+uint32_t repair_span(Span* s) {
+  const uint32_t free_blocks = repair_list(s, &s->free);
+  RemoteChain chain = s->remote.load(std::memory_order_relaxed);
+  uint64_t head = chain.head;
+  const uint32_t returned = repair_list(s, &head);
+  s->remote.store({0, 0}, std::memory_order_relaxed);
+  if (returned != 0) s->splice(head);
+  const uint32_t sum = free_blocks + returned;
+  // More than there are: the two lists hold a block in common. None of them can be trusted.
+  if (sum <= s->carved) return s->carved - sum;
+  s->free = 0;
+  return s->carved;
+}
+
+void adopt_spans(MCache* mine) {
+  // Spans are gathered first, linked by next, because the walk holds the heap's lock.
+  Span* orphans = nullptr;
+  Span* empty = nullptr;
+  heap.each_span([&](Span* s) {
+    s->notify_next = nullptr;
+    MCache* const owner = s->owner.load(std::memory_order_relaxed);
+    if (owner == mine) return;
+    if (s->kind != SpanKind::kSmall) {
+      if (s->place != SpanPlace::kCached) return;
+      s->next = empty;
+      empty = s;
+      return;
+    }
+    if (owner == nullptr) return;
+    const uint32_t in_use = repair_span(s);
+    s->next = s->prev = nullptr;
+    s->countdown = static_cast<int32_t>(in_use);
+    Span*& list = in_use == 0 ? empty : orphans;
+    s->next = list;
+    list = s;
+  });
+  while (Span* s = empty) {
+    empty = s->next;
+    s->next = s->prev = nullptr;
+    s->owner_tp.store(0, std::memory_order_relaxed);
+    s->owner.store(nullptr, std::memory_order_relaxed);
+    heap.free(s);
+  }
+  while (Span* s = orphans) {
+    orphans = s->next;
+    s->next = s->prev = nullptr;
+    mcentral[s->size_class].put(s, static_cast<uint32_t>(s->countdown));
+  }
+}
+
+/// What other threads freed to spans of ours or of nobody, and nobody was told of: the stacks are gone.
+void collect_remote(MCache* mine) {
+  Span* waiting = nullptr;
+  heap.each_span([&](Span* s) {
+    if (s->kind != SpanKind::kSmall || s->remote.load(std::memory_order_relaxed).count == 0) return;
+    s->notify_next = waiting;
+    waiting = s;
+  });
+  if (mine != nullptr) mine->notify.abandon();
+  while (Span* s = waiting) {
+    waiting = s->notify_next;
+    if (s->owner.load(std::memory_order_relaxed) != mine) continue;
+    RemoteChain chain = s->remote.exchange({0, 0}, std::memory_order_relaxed);
+    uint64_t head = chain.head;
+    const uint32_t count = repair_list(s, &head);
+    if (count == 0) continue;
+    s->splice(head);
+    mine->blocks_returned(s, count);
+  }
+}
+
+}  // namespace
+
+void fork_prepare() {
+  MCache* const mine = current_mcache();
+  const bool interrupted = mine->busy;
+  each_lock([&](size_t i, Lock& lock) {
+    taken[i] = false;
+    if (!interrupted) {
+      lock.lock();
+      taken[i] = true;
+    } else if (!lock.held_by_me()) {
+      taken[i] = lock.try_lock_for(kPatienceMicroseconds);
+    }
+  });
+  const size_t others = thread_list.count() - (mine == &empty_mcache ? 0 : 1);
+  was_alone = others == 0;
+}
+
+void fork_parent() {
+  each_lock([](size_t i, Lock& lock) {
+    if (taken[i]) lock.unlock();
+  });
+}
+
+void fork_child() {
+  MCache* const mine = current_mcache() == &empty_mcache ? nullptr : current_mcache();
+  const bool interrupted = mine != nullptr && mine->busy;
+  const uint32_t parent_thread = sys::thread_id();
+  sys::forget_thread_id();
+  each_lock([&](size_t i, Lock& lock) {
+    if (taken[i]) {
+      lock.unlock();
+    } else if (!lock.was_held_by(parent_thread)) {
+      lock.reset_after_fork();
+    }
+  });
+  scavenger::reset_after_fork();
+  if (interrupted || was_alone) return;
+  thread_list.reset_after_fork(mine == nullptr ? nullptr : thread_of(mine));
+  adopt_spans(mine);
+  collect_remote(mine);
+}
+
+}  // namespace tri

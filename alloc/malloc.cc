@@ -1,0 +1,306 @@
+// malloc.cc - The slow paths. See malloc.h for the overview.
+#include "alloc/malloc.h"
+
+#include <cstring>
+
+#include "alloc/emergency.h"
+#include "alloc/mheap.h"
+#include "alloc/misuse.h"
+#include "alloc/scavenger.h"
+
+namespace tri {
+namespace {
+
+using misuse::Operation;
+
+// A block from here on that must move to grow gets a mapping of its own: mremap costs less than copying.
+constexpr size_t kMinMovableSize = 1024 * 1024;
+
+using FindNext = NextAllocator (*)();
+constinit FindNext find_next_allocator = nullptr;
+
+NextAllocator next_allocator() { return find_next_allocator == nullptr ? NextAllocator{} : find_next_allocator(); }
+
+/// What a slow path does when it cannot have an mcache: see SlowPath.
+void* allocate_without(const SlowPath& slow, size_t n, size_t alignment) {
+  return slow.reentered() ? emergency::alloc(n, alignment) : nullptr;
+}
+
+/// Runs `allocate`, and once more after giving back all that this thread keeps for later.
+template <class Fn>
+auto try_twice(MCache* mcache, Fn&& allocate) {
+  auto result = allocate();
+  if (TRI_LIKELY(result != nullptr)) return result;
+  mcache->release_caches();
+  return allocate();
+}
+
+[[gnu::noinline]] void* allocate_class(unsigned size_class) {
+  if (void* block = pop(current_mcache()->current[size_class])) return block;
+  void* block;
+  {
+    SlowPath slow;
+    MCache* const mcache = slow.get();
+    if (mcache == nullptr) {
+      // All alignments that a class serves are powers of two that divide its size.
+      const size_t size = class_size(size_class);
+      return allocate_without(slow, size, size & (~size + 1));
+    }
+    Span* const s = try_twice(mcache, [&] { return mcache->refill(size_class); });
+    if (s == nullptr) return nullptr;
+    block = pop(s);
+  }
+  scavenger::poll();
+  return block;
+}
+
+void* allocate_large(size_t n, size_t alignment, bool zeroed) {
+  if (n > PTRDIFF_MAX) return nullptr;
+  Span* s = nullptr;
+  {
+    SlowPath slow;
+    MCache* const mcache = slow.get();
+    if (mcache == nullptr) return allocate_without(slow, n, alignment);
+    if (alignment <= kPageSize) s = mcache->large.take(align_up(n, kPageSize));
+    if (s == nullptr) s = try_twice(mcache, [&] { return heap.alloc_large(n, alignment); });
+  }
+  if (s == nullptr) return nullptr;
+  if (zeroed && s->needs_zero) memset(s->start, 0, n);
+  return s->start;
+}
+
+void deallocate_large(void* p, Span* s, Operation operation) {
+  if (p != s->start) return misuse::not_a_block(p, s, operation);
+  if (s->place == SpanPlace::kCached) return misuse::freed_twice(p, s, operation);
+  {
+    SlowPath slow;
+    MCache* const mcache = slow.get();
+    if (slow.reentered()) return;
+    if (s->kind == SpanKind::kHuge || mcache == nullptr || !mcache->large.put(s, mcache)) heap.free(s);
+  }
+  scavenger::poll();
+}
+
+/// Pushes a block on its span's list, after all checks, as deallocate() does.
+void push_own(Span* s, void* p) {
+  s->store_link(p, s->free);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  s->free = s->offset_of(p);
+  if (--s->countdown == 0) deallocate_last(s);
+}
+
+/// True if p is a block of small span `s` that is in use; says what is wrong otherwise.
+bool check_small(void* p, Span* s, Operation operation) {
+  const uint64_t offset = s->offset_of(p);
+  if (!s->is_block(offset)) {
+    misuse::not_a_block(p, s, operation);
+    return false;
+  }
+  // A word that decodes to an offset was put there by us: chance makes one in 2^46.
+  const uint64_t link = s->load_link(p);
+  if (kChecks && (link == 0 || s->is_block(link))) {
+    misuse::freed_twice(p, s, operation);
+    return false;
+  }
+  return true;
+}
+
+void deallocate_small(void* p, Span* s) {
+  if (!check_small(p, s, Operation::kFree)) return;
+  {
+    SlowPath slow;
+    // In a signal handler above this very function: the block is lost, which is better than a deadlock.
+    if (slow.reentered()) return;
+    MCache* const mcache = slow.get();
+    if (mcache == nullptr) {
+      RemoteBatches single;
+      single.add(s, s->offset_of(p));
+      single.flush();
+      return;
+    }
+    if (s->owner.load(std::memory_order_relaxed) != mcache) {
+      mcache->remote.add(s, s->offset_of(p));
+      return;
+    }
+  }
+  push_own(s, p);
+}
+
+void deallocate_unknown(void* p) {
+  if (emergency::owns(p)) return;
+  if (!misuse::is_foreign(p, Operation::kFree)) return;
+  if (const NextAllocator next = next_allocator(); next.free != nullptr) next.free(p);
+}
+
+void* move_block(void* p, size_t old_size, size_t n) {
+  void* const q = allocate(n);
+  if (q == nullptr) return nullptr;
+  memcpy(q, p, old_size < n ? old_size : n);
+  deallocate(p);
+  return q;
+}
+
+void* reallocate_large(void* p, Span* s, size_t n) {
+  if (p != s->start) {
+    misuse::not_a_block(p, s, Operation::kRealloc);
+    return nullptr;
+  }
+  if (s->place == SpanPlace::kCached) {
+    misuse::freed_twice(p, s, Operation::kRealloc);
+    return nullptr;
+  }
+  if (n <= kMaxSmallSize) return move_block(p, s->bytes, n);
+  // A block that shrinks gives its pages back; one that crosses to the other kind moves.
+  const bool stays_huge = s->kind == SpanKind::kHuge;
+  if (n > PTRDIFF_MAX) return nullptr;
+  {
+    SlowPath slow;
+    if (slow.reentered()) return nullptr;
+    if (heap.resize_in_place(s, n)) return p;
+    if (stays_huge) return heap.remap_huge(s, n);
+  }
+  if (n < kMinMovableSize) return move_block(p, s->bytes, n);
+  // It grows, has no room, and is costly to copy. In a mapping of its own it will never be copied again.
+  Span* fresh;
+  {
+    SlowPath slow;
+    if (slow.reentered()) return nullptr;
+    fresh = heap.alloc_huge(n, kPageSize);
+  }
+  if (fresh == nullptr) return move_block(p, s->bytes, n);
+  memcpy(fresh->start, p, s->bytes < n ? s->bytes : n);
+  deallocate(p);
+  return fresh->start;
+}
+
+}  // namespace
+
+void* allocate_slow(size_t n) {
+  if (n <= kMaxSmallSize) return allocate_class(size_class(n));
+  return allocate_large(n, kBlockAlignment, false);
+}
+
+void* allocate_zeroed(size_t n) {
+  if (n > kMaxSmallSize) return allocate_large(n, kBlockAlignment, true);
+  void* const p = allocate(n);
+  if (p != nullptr) memset(p, 0, n);
+  return p;
+}
+
+void* allocate_aligned(size_t n, size_t alignment) {
+  if (alignment <= kBlockAlignment) return allocate(n);
+  if (alignment <= kPageSize && n <= kMaxSmallSize) {
+    const unsigned c = aligned_size_class(n, alignment);
+    if (c < kSizeClasses) return allocate_class(c);
+  }
+  // A block of less than a page would be taken for a small one by realloc() and the like.
+  return allocate_large(n <= kMaxSmallSize ? kMaxSmallSize + 1 : n, alignment, false);
+}
+
+void deallocate_slow(void* p) {
+  if (p == nullptr) return;
+  Span* const s = pagemap::lookup(p);
+  switch (s->kind) {
+    case SpanKind::kSmall:
+      return deallocate_small(p, s);
+    case SpanKind::kLarge:
+    case SpanKind::kHuge:
+      return deallocate_large(p, s, Operation::kFree);
+    case SpanKind::kNone:
+      return deallocate_unknown(p);
+  }
+}
+
+void deallocate_last(Span* s) {
+  {
+    SlowPath slow;
+    if (slow.reentered()) {
+      // A handler above the slow path: the owner finds the countdown at its next free. One block is counted twice as
+      // in use until then.
+      s->countdown = 1;
+      return;
+    }
+    if (slow.get() != nullptr) slow.get()->counted_down(s);
+  }
+  scavenger::poll();
+}
+
+void deallocate_sized(void* p, size_t n, size_t alignment) {
+  if (p == nullptr) return;
+  const Span* const s = pagemap::lookup(p);
+  bool fits = true;
+  if (s->kind == SpanKind::kSmall) {
+    fits = n <= kMaxSmallSize && s->size_class == (alignment <= kBlockAlignment ? size_class(n) : aligned_size_class(n, alignment));
+  } else if (s->kind != SpanKind::kNone) {
+    fits = n <= s->bytes && (n > kMaxSmallSize || alignment > kBlockAlignment);
+  }
+  if (TRI_UNLIKELY(kChecks && !fits)) {
+    misuse::wrong_size(p, n, s);
+    if (misuse::enabled()) return;
+  }
+  deallocate(p);
+}
+
+void* reallocate(void* p, size_t n) {
+  Span* const s = pagemap::lookup(p);
+  switch (s->kind) {
+    case SpanKind::kSmall: {
+      if (!check_small(p, s, Operation::kRealloc)) return nullptr;
+      if (n <= kMaxSmallSize && size_class(n) == s->size_class) return p;
+      return move_block(p, s->size, n);
+    }
+    case SpanKind::kLarge:
+    case SpanKind::kHuge:
+      return reallocate_large(p, s, n);
+    case SpanKind::kNone:
+      break;
+  }
+  if (emergency::owns(p)) return move_block(p, emergency::usable_size(p), n);
+  if (!misuse::is_foreign(p, Operation::kRealloc)) return nullptr;
+  const NextAllocator next = next_allocator();
+  return next.realloc == nullptr ? nullptr : next.realloc(p, n);
+}
+
+bool resize_in_place(void* p, size_t n) {
+  Span* const s = pagemap::lookup(p);
+  if (s->kind == SpanKind::kSmall) {
+    return s->is_block(s->offset_of(p)) && n <= kMaxSmallSize && size_class(n) == s->size_class;
+  }
+  if (s->kind == SpanKind::kNone || p != s->start || n <= kMaxSmallSize || n > PTRDIFF_MAX - kPageSize) return false;
+  SlowPath slow;
+  return !slow.reentered() && heap.resize_in_place(s, n);
+}
+
+size_t usable_size(const void* p) {
+  if (p == nullptr) return 0;
+  const Span* const s = pagemap::lookup(p);
+  switch (s->kind) {
+    case SpanKind::kSmall:
+      return s->is_block(s->offset_of(p)) ? s->size : 0;
+    case SpanKind::kLarge:
+    case SpanKind::kHuge:
+      return p == s->start ? s->bytes : 0;
+    case SpanKind::kNone:
+      break;
+  }
+  return emergency::owns(p) ? emergency::usable_size(p) : 0;
+}
+
+size_t good_size(size_t n) {
+  if (n <= kMaxSmallSize) return class_size(size_class(n));
+  return n > PTRDIFF_MAX - kPageSize ? 0 : align_up(n, kPageSize);
+}
+
+void* block_start(const void* p) {
+  Span* s = pagemap::find(p);
+  if (s == nullptr) s = heap.find_huge(p);
+  if (s == nullptr) return nullptr;
+  if (s->kind != SpanKind::kSmall) return s->start;
+  const uint64_t offset = s->offset_of(p);
+  if (offset < s->size || offset / s->size > s->carved) return nullptr;
+  return s->block_at(offset - offset % s->size);
+}
+
+void set_next_allocator(NextAllocator (*find)()) { find_next_allocator = find; }
+
+}  // namespace tri

@@ -1,0 +1,80 @@
+// mcache.h - What a thread allocates from: for each size class the span that malloc takes blocks of now.
+//
+// The first two tables are all that malloc's fast path reads. A thread that has none yet, or has none any more, uses
+// empty_mcache, in which every class has empty_span: nothing free, so the slow path follows and finds out.
+//
+// Life of a span under its owner:
+//
+//       heap / mcentral --> kCurrent --(malloc finds nothing free)--> kFull --(first free)--> kPartial --(refill)--> kCurrent
+//                                                                                              |
+//                                                                             (last free) ---> kept, or back to the heap
+//
+// All but notify belongs to the owner thread. Used by: malloc, thread, remote_free.
+#ifndef TRI_ALLOC_MCACHE_H
+#define TRI_ALLOC_MCACHE_H
+
+#include "alloc/base/lfstack.h"
+#include "alloc/base/list.h"
+#include "alloc/large_cache.h"
+#include "alloc/page_cache.h"
+#include "alloc/remote_free.h"
+#include "alloc/size_class.h"
+#include "alloc/span.h"
+
+namespace tri {
+
+inline constexpr size_t kMaxDirectSize = 1024;
+inline constexpr size_t kDirectEntries = kMaxDirectSize / kBlockAlignment + 1;
+
+constexpr size_t direct_index(size_t n) { return (n + kBlockAlignment - 1) / kBlockAlignment; }
+
+struct alignas(64) MCache {
+  Span* direct[kDirectEntries];  // by size, up to kMaxDirectSize
+  Span* current[kSizeClasses];   // by class
+
+  uintptr_t owner_tp = 0;
+  List<Span> partial[kSizeClasses];
+  List<Span> full[kSizeClasses];
+  size_t empty_bytes = 0;  // in partial spans without a block in use
+  uint32_t refills = 0;
+  // Raised while the slow path runs: a signal handler that allocates then must not enter it again (see emergency.h).
+  bool busy = false;
+  RemoteBatches remote;
+  LargeCache large;
+  PageCache pages;
+  // Spans of ours that other threads freed to. Any thread pushes; the owner takes.
+  LfStack<Span, &Span::notify_next> notify;
+
+  constexpr MCache() {
+    for (Span*& s : direct) s = &empty_span;
+    for (Span*& s : current) s = &empty_span;
+  }
+
+  /// A span of the class with a free block, now current; null when there is no memory.
+  [[nodiscard]] Span* refill(unsigned size_class);
+  /// The countdown of one of our spans has come to 0 (see span.h).
+  void counted_down(Span* s);
+  /// `count` blocks came back to one of our spans from elsewhere and are on its free list.
+  void blocks_returned(Span* s, uint32_t count);
+  /// Gives back what is kept for later: empty spans, large blocks, pages, batches.
+  void release_caches();
+  /// Leaves all spans to mcentral or the heap. For a thread that ends.
+  void release_all();
+  void verify();
+
+ private:
+  void set_current(unsigned size_class, Span* s);
+  void retire_current(unsigned size_class);
+  void make_partial(Span* s, uint32_t in_use);
+  void release_span(Span* s);
+  void became_empty(Span* s);
+};
+
+extern constinit MCache empty_mcache;
+
+/// How much each thread may keep of something, given `total` for all: shared evenly, at most `most`.
+size_t fair_share(size_t total, size_t most);
+
+}  // namespace tri
+
+#endif

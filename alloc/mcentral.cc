@@ -1,0 +1,79 @@
+// mcentral.cc - See mcentral.h.
+#include "alloc/mcentral.h"
+
+#include "alloc/mheap.h"
+
+namespace tri {
+
+constinit MCentral mcentral[kSizeClasses];
+
+Span* MCentral::take(MCache* owner, uintptr_t owner_tp) {
+  LockGuard guard(lock_);
+  Span* const s = partial_.pop_front();
+  if (s == nullptr) return nullptr;
+  --spans_;
+  s->place = SpanPlace::kNowhere;
+  s->owner_tp.store(owner_tp, std::memory_order_relaxed);
+  // release: who sees the new owner sees the span as its old owner left it.
+  s->owner.store(owner, std::memory_order_release);
+  return s;
+}
+
+void MCentral::put(Span* s, uint32_t in_use) {
+  TRI_ASSERT(in_use != 0);
+  LockGuard guard(lock_);
+  s->countdown = static_cast<int32_t>(in_use);
+  s->owner_tp.store(0, std::memory_order_relaxed);
+  s->owner.store(nullptr, std::memory_order_release);
+  ++spans_;
+  if (s->free == 0 && s->fully_carved()) {
+    s->place = SpanPlace::kFull;
+  } else {
+    s->place = SpanPlace::kPartial;
+    partial_.push_back(s);
+  }
+}
+
+bool MCentral::add_free(Span* s, uint64_t head, uint32_t count) {
+  s->splice(head);
+  s->countdown -= static_cast<int32_t>(count);
+  TRI_CHECK(s->countdown >= 0);
+  if (s->countdown == 0) {
+    if (s->place == SpanPlace::kPartial) partial_.remove(s);
+    s->place = SpanPlace::kNowhere;
+    --spans_;
+    return true;
+  }
+  if (s->place == SpanPlace::kFull) {
+    s->place = SpanPlace::kPartial;
+    partial_.push_back(s);
+  }
+  return false;
+}
+
+bool MCentral::free_chain(Span* s, uint64_t head, uint32_t count) {
+  bool is_empty;
+  {
+    LockGuard guard(lock_);
+    if (s->owner.load(std::memory_order_relaxed) != nullptr) return false;
+    is_empty = add_free(s, head, count);
+  }
+  if (is_empty) heap.free(s);
+  return true;
+}
+
+bool MCentral::collect_remote(Span* s) {
+  bool is_empty;
+  {
+    LockGuard guard(lock_);
+    if (s->owner.load(std::memory_order_relaxed) != nullptr) return false;
+    // acquire: pairs with the push in remote_free.cc; the links of the chain are read next.
+    const RemoteChain chain = s->remote.exchange({0, 0}, std::memory_order_acquire);
+    if (chain.count == 0) return true;
+    is_empty = add_free(s, chain.head, chain.count);
+  }
+  if (is_empty) heap.free(s);
+  return true;
+}
+
+}  // namespace tri

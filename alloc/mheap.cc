@@ -1,0 +1,427 @@
+// mheap.cc - See mheap.h.
+#include "alloc/mheap.h"
+
+#include "alloc/os/os.h"
+#include "alloc/persistent.h"
+
+namespace tri {
+namespace {
+
+// Memory becomes usable in steps, so that a program under mlockall() or a commit limit pays for what it uses; the
+// steps grow with the heap, so that their number stays small.
+constexpr size_t kMinCommitPages = 512 * 1024 / kPageSize;
+constexpr size_t kMaxCommitPages = 16 * 1024 * 1024 / kPageSize;
+
+// With a limit on address space an arena takes a 64th of it: the rest of the program needs some too.
+constexpr size_t kLimitShare = 64;
+constexpr size_t kMinArenaBytes = 1024 * 1024;
+
+// Purging is done in pieces, so that the pages that are being given back are out of reach only for a moment.
+constexpr size_t kPurgePages = 4 * 1024 * 1024 / kPageSize;
+
+/// The first run of pages among those of a page cache that `pages` (not 0) names.
+PageRun lowest_run(const PageCache& cache, uint64_t pages) {
+  const auto bit = static_cast<size_t>(std::countr_zero(pages));
+  return {cache.arena, cache.first + bit, static_cast<size_t>(std::countr_one(pages >> bit))};
+}
+
+uint64_t run_mask(const PageCache& cache, const PageRun& run) {
+  return (run.count == 64 ? ~uint64_t{0} : (uint64_t{1} << run.count) - 1) << (run.page - cache.first);
+}
+
+}  // namespace
+
+constinit MHeap heap;
+
+bool MHeap::init() {
+  // acquire: pairs with the store below.
+  if (ready_.load(std::memory_order_acquire)) return true;
+  LockGuard guard(lock_);
+  if (ready_.load(std::memory_order_relaxed)) return true;
+  if (!pagemap::init()) return false;
+  key_state_.store(os::random64(), std::memory_order_relaxed);
+  ready_.store(true, std::memory_order_release);
+  return true;
+}
+
+uint64_t MHeap::next_key() {
+  // A random start and an odd step through a mixing function: no key tells another.
+  return mix(key_state_.fetch_add(0x9e3779b97f4a7c15, std::memory_order_relaxed));
+}
+
+void MHeap::note_dirty() { counters->free_bytes.store(dirty_pages() * kPageSize, std::memory_order_relaxed); }
+
+// ---- spans ----------------------------------------------------------------------------------------------------
+
+void MHeap::set_up(Span* s, const PageRun& run) {
+  s->start = run.address();
+  s->bytes = run.count * kPageSize;
+  s->needs_zero = !run.arena->scavenged.all(run.page, run.count);
+}
+
+Span* MHeap::alloc_small(unsigned size_class, PageCache& cache) {
+  const size_t count = class_span_pages(size_class);
+  PageRun run;
+  if (count <= PageCache::kMaxRun && cache.records != nullptr) run = cache.alloc(count);
+  if (run.arena == nullptr) {
+    LockGuard guard(lock_);
+    run = refill(cache, count);
+  }
+  Span* const s = run.arena == nullptr ? nullptr : cache.take_record();
+  if (s == nullptr) return nullptr;
+  set_up(s, run);
+  counters->add_used(s->bytes, 0);
+  init_small_span(s, size_class, next_key());
+  return s;
+}
+
+PageRun MHeap::refill(PageCache& cache, size_t count) {
+  if (cache.records == nullptr) {
+    for (size_t n = 0; n < PageCache::kRecords; ++n) {
+      Span* s = records_.alloc();
+      if (s == nullptr) break;
+      s->next = cache.records;
+      cache.records = s;
+    }
+    if (cache.records == nullptr) return {};
+    // The records may have been all that was missing.
+    if (count <= PageCache::kMaxRun) {
+      const PageRun run = cache.alloc(count);
+      if (run.arena != nullptr) return run;
+    }
+  }
+  const PageRun run = alloc_pages(count, 1);
+  const size_t first = align_down(run.page, PageCache::kPages);
+  if (run.arena == nullptr || run.page + run.count > first + PageCache::kPages) return run;
+  // What else is free around the run comes along.
+  return_pages(cache);
+  cache.arena = run.arena;
+  cache.first = first;
+  cache.free = pages_.claim(run.arena, first);
+  // Run by run: between them may lie pages that are not the heap's.
+  for (uint64_t rest = cache.free; rest != 0;) {
+    const PageRun part = lowest_run(cache, rest);
+    if (!ensure_committed(part)) {
+      return_pages(cache);
+      break;
+    }
+    rest &= ~run_mask(cache, part);
+  }
+  return run;
+}
+
+Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
+  if (bytes >= kMinHugeSize || alignment >= kMinHugeSize) return alloc_huge(bytes, alignment);
+  const size_t count = ceil_div(bytes, kPageSize);
+  const size_t alignment_pages = alignment <= kPageSize ? 1 : alignment / kPageSize;
+  Span* s;
+  {
+    LockGuard guard(lock_);
+    s = records_.alloc();
+    if (s == nullptr) return nullptr;
+    const PageRun run = alloc_pages(count, alignment_pages);
+    if (run.arena == nullptr) {
+      records_.free(s);
+      s = nullptr;
+    } else {
+      set_up(s, run);
+      counters->add_used(s->bytes, 0);
+    }
+  }
+  // No arena has room and none can be added: a mapping of just this size may still fit.
+  if (s == nullptr) return alloc_huge(bytes, alignment);
+  s->kind = SpanKind::kLarge;
+  s->place = SpanPlace::kNowhere;
+  s->origin = s->start;
+  s->reciprocal = 1;
+  s->limit = 0;
+  s->size = 0;
+  s->mapped_pages = static_cast<uint32_t>(count);
+  pagemap::set(s->start, count, s);
+  return s;
+}
+
+Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
+  if (bytes > PTRDIFF_MAX - kPageSize) return nullptr;
+  const size_t mapped = align_up(bytes, kPageSize);
+  // The system call is made outside of the lock: it may take long when there are many mappings.
+  auto* p = static_cast<char*>(os::map(mapped, alignment < kPageSize ? kPageSize : alignment));
+  if (p == nullptr) return nullptr;
+  if (huge_pages_ != HugePages::kAuto) os::advise_huge(p, mapped, huge_pages_ == HugePages::kAlways ? 1 : -1);
+  Span* s = nullptr;
+  {
+    LockGuard guard(lock_);
+    if (pagemap::ensure_leaf(p)) s = records_.alloc();
+    if (s != nullptr) {
+      s->start = p;
+      s->bytes = mapped;
+      s->kind = SpanKind::kHuge;
+      s->place = SpanPlace::kNowhere;
+      s->origin = p;
+      s->reciprocal = 1;
+      s->limit = 0;
+      s->size = 0;
+      s->needs_zero = false;
+      s->mapped_pages = 1;
+      huge_.push_back(s);
+          counters->huge_bytes.fetch_add(mapped, std::memory_order_relaxed);
+      counters->add_used(mapped, 0);
+      pagemap::set(p, 1, s);
+    }
+  }
+  if (s == nullptr) os::unmap(p, mapped);
+  return s;
+}
+
+void MHeap::remember_freed(const Span* s) {
+  freed_[next_freed_] = {s->start, s->end(), s->size};
+  next_freed_ = (next_freed_ + 1) % kFreedRanges;
+}
+
+void MHeap::free_huge(Span* s) {
+  char* const start = s->start;
+  const size_t bytes = s->bytes;
+  {
+    LockGuard guard(lock_);
+    pagemap::clear(start, 1);
+    huge_.remove(s);
+    counters->huge_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+    counters->add_used(0, bytes);
+    remember_freed(s);
+    s->kind = SpanKind::kNone;
+    records_.free(s);
+  }
+  os::unmap(start, bytes);
+}
+
+void MHeap::free(Span* s) {
+  if (s->kind == SpanKind::kHuge) return free_huge(s);
+  LockGuard guard(lock_);
+  const size_t bytes = s->bytes;
+  Arena* const arena = pagemap::arena_of(s->start);
+  pagemap::clear(s->start, s->mapped_pages);
+  remember_freed(s);
+  counters->add_used(0, bytes);
+  const PageRun run{arena, arena->page_of(s->start), s->pages()};
+  const size_t touched = s->mapped_pages;
+  s->kind = SpanKind::kNone;
+  s->place = SpanPlace::kNowhere;
+  records_.free(s);
+  // A block that starts in the last mapped page may end in the next ones.
+  const size_t overhang = run.count - touched < kMaxSmallSize / kPageSize ? run.count - touched : kMaxSmallSize / kPageSize;
+  free_pages(run, touched + overhang);
+}
+
+bool MHeap::resize_in_place(Span* s, size_t bytes) {
+  const size_t new_bytes = align_up(bytes, kPageSize);
+  if (new_bytes == s->bytes) return true;
+  if (s->kind == SpanKind::kHuge) {
+    if (!os::resize(s->start, s->bytes, new_bytes)) return false;
+    LockGuard guard(lock_);
+    counters->huge_bytes.fetch_add(new_bytes - s->bytes, std::memory_order_relaxed);
+    counters->add_used(new_bytes, s->bytes);
+    s->bytes = new_bytes;
+    return true;
+  }
+  LockGuard guard(lock_);
+  Arena* const arena = pagemap::arena_of(s->start);
+  const size_t page = arena->page_of(s->start);
+  const size_t count = s->pages();
+  const size_t new_count = new_bytes / kPageSize;
+  if (new_count < count) {
+    pagemap::clear(s->start + new_bytes, count - new_count);
+    free_pages({arena, page + new_count, count - new_count}, count - new_count);
+  } else {
+    const PageRun tail{arena, page + count, new_count - count};
+    if (!pages_.alloc_at(arena, tail.page, tail.count)) return false;
+    if (!ensure_committed(tail)) {
+      free_pages(tail, 0);
+      return false;
+    }
+    pagemap::set(tail.address(), tail.count, s);
+  }
+  counters->add_used(new_bytes, s->bytes);
+  s->bytes = new_bytes;
+  s->mapped_pages = static_cast<uint32_t>(new_count);
+  return true;
+}
+
+void* MHeap::remap_huge(Span* s, size_t bytes) {
+  if (bytes > PTRDIFF_MAX - kPageSize) return nullptr;
+  const size_t new_bytes = align_up(bytes, kPageSize);
+  // The kernel moves to an address aligned to its own page, not to ours: so the new place is found first.
+  auto* place = static_cast<char*>(os::reserve(new_bytes, kPageSize));
+  if (place == nullptr) return nullptr;
+  LockGuard guard(lock_);
+  if (!pagemap::ensure_leaf(place) || !os::move(s->start, s->bytes, place, new_bytes)) {
+    os::unmap(place, new_bytes);
+    return nullptr;
+  }
+  pagemap::clear(s->start, 1);
+  counters->huge_bytes.fetch_add(new_bytes - s->bytes, std::memory_order_relaxed);
+  counters->add_used(new_bytes, s->bytes);
+  remember_freed(s);
+  s->start = place;
+  s->origin = place;
+  s->bytes = new_bytes;
+  pagemap::set(place, 1, s);
+  return place;
+}
+
+// ---- pages (kHeap is held) ------------------------------------------------------------------------------------
+
+PageRun MHeap::alloc_pages(size_t count, size_t alignment_pages) {
+  const size_t padded = count + alignment_pages - 1;
+  if (padded > kArenaPages) return {};
+  PageRun run = pages_.alloc(padded);
+  if (run.arena == nullptr) {
+    if (!grow(padded)) return {};
+    run = pages_.alloc(padded);
+    if (run.arena == nullptr) return {};
+  }
+  if (alignment_pages > 1) {
+    const size_t before = align_up(run.page, alignment_pages) - run.page;  // arenas are aligned to 64 MiB
+    const size_t after = padded - before - count;
+    if (before != 0) free_pages({run.arena, run.page, before}, 0);
+    if (after != 0) free_pages({run.arena, run.page + before + count, after}, 0);
+    run = {run.arena, run.page + before, count};
+  }
+  if (!ensure_committed(run)) {
+    free_pages(run, 0);
+    return {};
+  }
+  return run;
+}
+
+void MHeap::free_pages(const PageRun& run, size_t touched) {
+  if (touched != 0) run.arena->scavenged.clear(run.page, touched);
+  pages_.free(run);
+  note_dirty();
+}
+
+bool MHeap::ensure_committed(const PageRun& run) {
+  Arena* const arena = run.arena;
+  const size_t end = run.page + run.count;
+  const size_t first = arena->committed.find(false, run.page, end);
+  if (first == end) return true;
+  size_t step = counters->committed_bytes.load(std::memory_order_relaxed) / kPageSize / 8;
+  step = step < kMinCommitPages ? kMinCommitPages : step > kMaxCommitPages ? kMaxCommitPages : step;
+  size_t ahead = first + step < kArenaPages ? first + step : kArenaPages;
+  if (ahead < end) ahead = end;
+  // Only free pages are surely ours, and behind committed ones there is nothing to do.
+  ahead = arena->allocated.find(true, end, ahead);
+  ahead = arena->committed.find(true, end, ahead);
+  if (!os::commit(arena->address(first), (ahead - first) * kPageSize)) {
+    ahead = end;
+    if (!os::commit(arena->address(first), (ahead - first) * kPageSize)) return false;
+  }
+  const size_t fresh = ahead - first - arena->committed.count(first, ahead - first);
+  counters->committed_bytes.fetch_add(fresh * kPageSize, std::memory_order_relaxed);
+  arena->committed.set(first, ahead - first);
+  return true;
+}
+
+bool MHeap::grow(size_t pages) {
+  const size_t least = std::bit_ceil(pages * kPageSize);
+  size_t bytes = kArenaBytes;
+  const size_t limit = os::address_space_limit();
+  if (limit / kLimitShare < bytes) {
+    bytes = std::bit_floor(limit / kLimitShare | 1);
+    if (bytes < kMinArenaBytes) bytes = kMinArenaBytes;
+  }
+  if (bytes < least) bytes = least;
+  // Aligned to its size, a range never crosses a slot.
+  for (; bytes >= least; bytes /= 2) {
+    auto* p = static_cast<char*>(os::reserve(bytes, bytes));
+    if (p == nullptr) continue;
+    if (add_range(p, bytes)) return true;
+    os::unmap(p, bytes);
+    return false;
+  }
+  return false;
+}
+
+bool MHeap::add_range(char* p, size_t bytes) {
+  if (!pagemap::ensure_leaf(p)) return false;
+  Arena* arena = pagemap::arena_of(p);
+  if (arena == nullptr) {
+    void* memory = persistent::alloc(sizeof(Arena), 64);
+    if (memory == nullptr) return false;
+    arena = ::new (memory) Arena;
+    arena->base = reinterpret_cast<char*>(align_down(reinterpret_cast<size_t>(p), kArenaBytes));
+    if (!pages_.add(arena)) return false;
+    pagemap::set_arena(arena);
+  }
+  if (huge_pages_ != HugePages::kAuto) os::advise_huge(p, bytes, huge_pages_ == HugePages::kAlways ? 1 : -1);
+  const PageRun run{arena, arena->page_of(p), bytes / kPageSize};
+  arena->scavenged.set(run.page, run.count);
+  pages_.free(run);
+  counters->arena_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  return true;
+}
+
+void MHeap::return_pages(PageCache& cache) {
+  while (cache.free != 0) {
+    const PageRun part = lowest_run(cache, cache.free);
+    cache.free &= ~run_mask(cache, part);
+    free_pages(part, 0);
+  }
+}
+
+void MHeap::flush(PageCache& cache) {
+  LockGuard guard(lock_);
+  while (Span* s = cache.take_record()) records_.free(s);
+  return_pages(cache);
+}
+
+size_t MHeap::purge(size_t max_pages) {
+  size_t purged = 0;
+  while (purged < max_pages) {
+    PageRun run;
+    {
+      LockGuard guard(lock_);
+      run = pages_.find_dirty(max_pages - purged < kPurgePages ? max_pages - purged : kPurgePages);
+      // Taken for the while, so that nobody writes to what is being given back.
+      if (run.arena == nullptr || !pages_.alloc_at(run.arena, run.page, run.count)) break;
+    }
+    const bool gone = os::purge(run.address(), run.count * kPageSize);
+    LockGuard guard(lock_);
+    if (gone) run.arena->scavenged.set(run.page, run.count);
+    pages_.free(run);
+    note_dirty();
+    if (!gone) break;  // locked in memory: the next one would be, too
+    purged += run.count;
+    counters->returned_bytes.fetch_add(run.count * kPageSize, std::memory_order_relaxed);
+  }
+  return purged;
+}
+
+// ---- questions ------------------------------------------------------------------------------------------------
+
+Span* MHeap::find_huge(const void* p) {
+  LockGuard guard(lock_);
+  Span* found = nullptr;
+  huge_.each([&](Span* s) {
+    if (s->contains(p)) found = s;
+  });
+  return found;
+}
+
+bool MHeap::was_freed_lately(const void* p, size_t* size) {
+  LockGuard guard(lock_);
+  // The latest first: a range may have been used more than once.
+  for (size_t i = 1; i <= kFreedRanges; ++i) {
+    const FreedRange& range = freed_[(next_freed_ + kFreedRanges - i) % kFreedRanges];
+    if (p < range.start || p >= range.end) continue;
+    *size = range.size;
+    return true;
+  }
+  return false;
+}
+
+void MHeap::verify() {
+  LockGuard guard(lock_);
+  pages_.verify();
+}
+
+}  // namespace tri

@@ -1,0 +1,129 @@
+// mheap.h - The heap: pages for spans, arenas from the OS, and what goes back to it.
+//
+// One lock, kHeap, guards arenas, page allocation, span records and the list of huge blocks. It is taken for spans and
+// large blocks, never for small blocks. System calls that take long (giving memory back) are made without it.
+//
+//   pages of arenas = in use by spans + in page caches + free (dirty or scavenged) + not ours
+//
+// Uses: arena, page_alloc, fixalloc, os. Used by: mcache, mcentral, malloc, scavenger, stats.
+#ifndef TRI_ALLOC_MHEAP_H
+#define TRI_ALLOC_MHEAP_H
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/base/list.h"
+#include "alloc/base/lock.h"
+#include "alloc/counters.h"
+#include "alloc/fixalloc.h"
+#include "alloc/page_alloc.h"
+#include "alloc/page_cache.h"
+#include "alloc/span.h"
+
+namespace tri {
+
+// From here on a block has a mapping of its own: it is given back the moment it is freed, and grows by mremap.
+inline constexpr size_t kMinHugeSize = 32 * 1024 * 1024;
+
+enum class HugePages : uint8_t { kAuto, kAlways, kNever };
+
+class MHeap {
+ public:
+  /// What has to be there before the first block. False when there is no memory. Any thread; idempotent.
+  [[nodiscard]] bool init();
+
+  /// A span of the class, not yet carved, owned by nobody; null when there is no memory. Any thread.
+  [[nodiscard]] Span* alloc_small(unsigned size_class, PageCache& cache);
+  /// A span for one block; alignment is a power of two. Null when there is no memory. Any thread.
+  [[nodiscard]] Span* alloc_large(size_t bytes, size_t alignment);
+  /// Takes a span back, of any kind, that holds no block and that no list and no thread knows.
+  void free(Span* s);
+
+  /// Makes a large or huge block `bytes` long without moving it. False if it cannot be.
+  [[nodiscard]] bool resize_in_place(Span* s, size_t bytes);
+  /// Makes a huge block `bytes` long, moving it if need be by mapping its pages elsewhere: the new address, or null.
+  [[nodiscard]] void* remap_huge(Span* s, size_t bytes);
+  /// A huge block of its own mapping, whatever its size.
+  [[nodiscard]] Span* alloc_huge(size_t bytes, size_t alignment);
+
+  /// Gives what a page cache holds back.
+  void flush(PageCache& cache);
+
+  /// Gives up to `max_pages` free pages back to the OS, from the end of the heap; returns how many. Any thread.
+  size_t purge(size_t max_pages);
+  size_t dirty_pages() const { return pages_.dirty_pages(); }
+
+  /// The span record of the huge block that p points into, or null.
+  Span* find_huge(const void* p);
+  /// True if p lay in a span that was freed lately; its block size to *size (0: large).
+  bool was_freed_lately(const void* p, size_t* size);
+
+  /// Calls fn(span) for every span in use, with the lock held: fn must not allocate or free.
+  template <class Fn>
+  void each_span(Fn&& fn);
+
+  void set_huge_pages(HugePages policy) { huge_pages_ = policy; }
+  HugePages huge_pages() const { return huge_pages_; }
+
+  void verify();
+  Lock& lock() { return lock_; }
+
+ private:
+  [[nodiscard]] PageRun alloc_pages(size_t count, size_t alignment_pages);
+  [[nodiscard]] bool ensure_committed(const PageRun& run);
+  [[nodiscard]] bool grow(size_t pages);
+  [[nodiscard]] bool add_range(char* p, size_t bytes);
+  /// Fills the cache and takes a run from it, or takes one beside it.
+  [[nodiscard]] PageRun refill(PageCache& cache, size_t count);
+  void free_pages(const PageRun& run, size_t touched);
+  void return_pages(PageCache& cache);
+  void set_up(Span* s, const PageRun& run);
+  void remember_freed(const Span* s);
+  void free_huge(Span* s);
+  void note_dirty();
+  uint64_t next_key();
+
+  struct FreedRange {
+    const char* start;
+    const char* end;
+    size_t size;
+  };
+  static constexpr size_t kFreedRanges = 64;  // enough for the messages of a program that errs soon after
+
+  Lock lock_{LockRank::kHeap};
+  PageAlloc pages_;
+  FixAlloc<Span, &Span::next> records_;
+  List<Span> huge_;
+  std::atomic<bool> ready_{false};
+  std::atomic<uint64_t> key_state_{0};
+  HugePages huge_pages_ = HugePages::kAuto;
+  FreedRange freed_[kFreedRanges] = {};
+  size_t next_freed_ = 0;
+};
+
+extern constinit MHeap heap;
+
+template <class Fn>
+void MHeap::each_span(Fn&& fn) {
+  LockGuard guard(lock_);
+  for (size_t a = 0; a < pages_.arena_count(); ++a) {
+    Arena* const arena = pages_.arena(a);
+    for (size_t page = 0; page < kArenaPages;) {
+      // A span's first page may be without an entry while nothing is carved; such a span holds no block.
+      Span* const s = pagemap::lookup(arena->address(page));
+      if (s == &null_span) {
+        ++page;
+        continue;
+      }
+      const size_t next = arena->page_of(s->start) + s->pages();
+      fn(s);
+      page = next > page ? next : page + 1;
+    }
+  }
+  huge_.each([&](Span* s) { fn(s); });
+}
+
+}  // namespace tri
+
+#endif

@@ -1,0 +1,162 @@
+// proc.cc - What the process can find out about itself. See os.h.
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include <cstring>
+
+#include "alloc/base/bits.h"
+#include "alloc/base/sys.h"
+#include "alloc/os/os.h"
+#include "tri_arch.h"
+
+namespace tri::os {
+namespace {
+
+using arch::system_call;
+
+// Reads a file piece by piece and hands out its lines; a line longer than the buffer is cut.
+class LineReader {
+ public:
+  explicit LineReader(const char* path)
+      : fd_(static_cast<int>(system_call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(path), O_RDONLY | O_CLOEXEC))) {}
+  ~LineReader() {
+    if (fd_ >= 0) system_call(SYS_close, fd_);
+  }
+  LineReader(const LineReader&) = delete;
+  LineReader& operator=(const LineReader&) = delete;
+
+  bool is_open() const { return fd_ >= 0; }
+
+  /// The next line, ended by 0; null at the end.
+  char* next() {
+    for (;;) {
+      if (auto* end = static_cast<char*>(memchr(buffer_ + begin_, '\n', end_ - begin_))) {
+        char* line = buffer_ + begin_;
+        *end = 0;
+        begin_ = static_cast<size_t>(end - buffer_) + 1;
+        return line;
+      }
+      memmove(buffer_, buffer_ + begin_, end_ - begin_);
+      end_ -= begin_;
+      begin_ = 0;
+      if (end_ == sizeof buffer_) end_ = sizeof buffer_ / 2;
+      const long n = system_call(SYS_read, fd_, reinterpret_cast<long>(buffer_ + end_),
+                                 static_cast<long>(sizeof buffer_ - end_));
+      if (n == -EINTR) continue;
+      if (n <= 0) return nullptr;
+      end_ += static_cast<size_t>(n);
+    }
+  }
+
+ private:
+  int fd_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
+  char buffer_[4096];
+};
+
+bool parse_hex(const char** s, uint64_t* out) {
+  uint64_t n = 0;
+  const char* p = *s;
+  for (;; ++p) {
+    unsigned digit;
+    if (*p >= '0' && *p <= '9') {
+      digit = static_cast<unsigned>(*p - '0');
+    } else if (*p >= 'a' && *p <= 'f') {
+      digit = static_cast<unsigned>(*p - 'a') + 10;
+    } else {
+      break;
+    }
+    n = n * 16 + digit;
+  }
+  const bool any = p != *s;
+  *s = p;
+  *out = n;
+  return any;
+}
+
+}  // namespace
+
+uint64_t random64() {
+  uint64_t n = 0;
+  constexpr unsigned kNonBlocking = 1;  // GRND_NONBLOCK: early in boot a weak key is better than a hang
+  if (system_call(SYS_getrandom, reinterpret_cast<long>(&n), sizeof n, kNonBlocking) == sizeof n) return n;
+  n = static_cast<uint64_t>(now_ns()) ^ reinterpret_cast<uint64_t>(&n) ^ (static_cast<uint64_t>(sys::process_id()) << 40);
+  return mix(n);
+}
+
+long read_file(const char* path, char* buffer, size_t size) {
+  const long fd = system_call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(path), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -1;
+  size_t used = 0;
+  while (used + 1 < size) {
+    const long n = system_call(SYS_read, fd, reinterpret_cast<long>(buffer + used), static_cast<long>(size - 1 - used));
+    if (n == -EINTR) continue;
+    if (n <= 0) break;
+    used += static_cast<size_t>(n);
+  }
+  system_call(SYS_close, fd);
+  buffer[used] = 0;
+  return static_cast<long>(used);
+}
+
+size_t resident_bytes() {
+  char buffer[128];
+  if (read_file("/proc/self/statm", buffer, sizeof buffer) <= 0) return 0;
+  // "size resident shared ...", in pages.
+  const char* p = strchr(buffer, ' ');
+  size_t pages = 0;
+  for (p = p == nullptr ? "" : p + 1; *p >= '0' && *p <= '9'; ++p) pages = pages * 10 + static_cast<size_t>(*p - '0');
+  return pages * page_size();
+}
+
+Mapping what_is_mapped_at(const void* p, char* name, size_t name_size) {
+  const auto address = reinterpret_cast<uint64_t>(p);
+  // The stack of a thread is an anonymous mapping like any other; the calling thread's is known by this frame.
+  LineReader maps("/proc/self/maps");
+  if (!maps.is_open()) return Mapping::kUnknown;
+  const auto here = reinterpret_cast<uint64_t>(__builtin_frame_address(0));
+  while (char* line = maps.next()) {
+    // "7f12a000-7f12b000 rw-p 00000000 08:01 1234   /usr/lib/x.so"
+    const char* s = line;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    if (!parse_hex(&s, &begin) || *s++ != '-' || !parse_hex(&s, &end)) continue;
+    if (address < begin || address >= end) continue;
+    if (here >= begin && here < end) return Mapping::kStack;
+    if (strstr(s, "[stack") != nullptr) return Mapping::kStack;
+    if (strstr(s, "[heap]") != nullptr) return Mapping::kBreak;
+    const char* slash = strrchr(s, '/');
+    if (slash == nullptr) return Mapping::kAnonymous;
+    strncpy(name, slash + 1, name_size - 1);
+    name[name_size - 1] = 0;
+    return Mapping::kFile;
+  }
+  return Mapping::kNone;
+}
+
+}  // namespace tri::os
+
+namespace tri::sys {
+
+using arch::system_call;
+
+void write_all(int fd, const char* data, size_t length) {
+  while (length != 0) {
+    const long n = system_call(SYS_write, fd, reinterpret_cast<long>(data), static_cast<long>(length));
+    if (n == -EINTR) continue;
+    if (n <= 0) return;
+    data += n;
+    length -= static_cast<size_t>(n);
+  }
+}
+
+const char* program_name() {
+  // libc fills it before any constructor runs; before that it is empty.
+  return program_invocation_short_name != nullptr ? program_invocation_short_name : "?";
+}
+
+int process_id() { return static_cast<int>(system_call(SYS_getpid)); }
+
+}  // namespace tri::sys

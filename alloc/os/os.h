@@ -1,0 +1,76 @@
+// os.h - What the allocator asks of the operating system.
+//
+// Nothing here touches errno, allocates, or takes a lock; failures come back as null, false or a negative errno. The
+// calls that give memory can be made to fail (fail_after), and the clock can be replaced, so that tests need neither
+// an exhausted machine nor patience.
+//
+// Used by: alloc, shim. Implemented in os/linux/.
+#ifndef TRI_ALLOC_OS_OS_H
+#define TRI_ALLOC_OS_OS_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tri::os {
+
+// ---- memory (mem.cc) ------------------------------------------------------------------------------------------
+
+/// The kernel's page: what it maps and takes back in. 4 KiB on x86-64; asked for once, never assumed.
+size_t page_size();
+
+/// Address space without memory behind it, aligned to `alignment` (a power of two, at least a page). Null when there
+/// is none. It counts towards RLIMIT_AS, but neither towards RLIMIT_DATA nor towards the commit limit.
+[[nodiscard]] void* reserve(size_t bytes, size_t alignment);
+/// Makes reserved pages usable; they read as zero. False when the system refuses.
+[[nodiscard]] bool commit(void* p, size_t bytes);
+/// Makes reserved pages readable only: zero, and free of cost until commit().
+[[nodiscard]] bool make_readable(void* p, size_t bytes);
+/// reserve() and commit() in one.
+[[nodiscard]] void* map(size_t bytes, size_t alignment);
+void unmap(void* p, size_t bytes);
+/// Gives the memory behind the pages back at once; they read as zero when next touched. False if the system would
+/// not (locked pages): the contents are then as they were.
+bool purge(void* p, size_t bytes);
+/// Changes the size of a mapping made by map() where it stands; false if there is no room.
+[[nodiscard]] bool resize(void* p, size_t old_bytes, size_t new_bytes);
+/// Moves a mapping, with its contents, onto the reserved `place` of new_bytes; false, and nothing done, if refused.
+[[nodiscard]] bool move(void* p, size_t old_bytes, void* place, size_t new_bytes);
+/// Asks for huge pages (+1), for none (-1).
+void advise_huge(void* p, size_t bytes, int wish);
+/// The soft limit of address space, or SIZE_MAX.
+size_t address_space_limit();
+
+/// From now on the call number `n` (0 is the next) of reserve, commit, map, resize and move and all after it fail; negative:
+/// none. For tests.
+void fail_after(long n);
+
+// ---- time and threads (clock.cc, thread.cc) --------------------------------------------------------------------
+
+/// Nanoseconds of the monotonic clock, to the tick of the kernel (1 to 4 ms). A system call: for slow moments.
+int64_t now_ns();
+/// Replaces now_ns() for tests; null restores it.
+void set_clock(int64_t (*clock)());
+
+/// Starts a thread that libc does not know of, with all signals blocked: fn may use only this header. It exists for
+/// work that must start inside free(), where pthread_create() could meet its own locks. False if refused.
+[[nodiscard]] bool start_bare_thread(void (*fn)());
+/// After fork(): the thread stayed in the parent.
+void forget_bare_thread();
+
+// ---- process (proc.cc) -----------------------------------------------------------------------------------------
+
+/// Random bytes from the kernel; falls back to the clock and addresses where getrandom() is refused.
+uint64_t random64();
+/// Resident memory of this process in bytes; 0 without /proc.
+size_t resident_bytes();
+/// Reads all of a small file; returns the length, or -1.
+long read_file(const char* path, char* buffer, size_t size);
+
+/// What an address belongs to, as far as the kernel knows.
+enum class Mapping : uint8_t { kUnknown, kNone, kStack, kFile, kBreak, kAnonymous };
+/// Writes the file's last component to `name` for kFile. kUnknown without /proc.
+Mapping what_is_mapped_at(const void* p, char* name, size_t name_size);
+
+}  // namespace tri::os
+
+#endif

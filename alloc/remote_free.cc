@@ -1,0 +1,92 @@
+// remote_free.cc - See remote_free.h.
+#include "alloc/remote_free.h"
+
+#include "alloc/base/bits.h"
+#include "alloc/mcentral.h"
+#include "alloc/thread.h"
+
+namespace tri {
+namespace {
+
+/// Brings the token of span s (see span.h) to its owner.
+void notify(MCache* owner, Span* s) {
+  owner->notify.push(s);
+  // The owner may have ended, and looked at its stack for the last time, before the push. Both this load and the push
+  // are seq_cst, as are the owner's store and its last look: one of us sees the other.
+  if (!thread_of(owner)->alive.load(std::memory_order_seq_cst)) drain_notify(*owner);
+}
+
+/// Takes in what waits at span s, whose token the caller holds. `me` is the caller's mcache, or null.
+void collect(MCache* me, Span* s) {
+  for (;;) {
+    // acquire: pairs with mcentral's and refill()'s release.
+    MCache* const owner = s->owner.load(std::memory_order_acquire);
+    if (owner == nullptr) {
+      if (mcentral[s->size_class].collect_remote(s)) return;
+      continue;
+    }
+    if (owner != me) return notify(owner, s);
+    // acquire: pairs with the release in post(); the links of the chain are read next.
+    const RemoteChain chain = s->remote.exchange({0, 0}, std::memory_order_acquire);
+    if (chain.count == 0) return;
+    s->splice(chain.head);
+    return me->blocks_returned(s, chain.count);
+  }
+}
+
+}  // namespace
+
+void drain_notify(MCache& mcache) {
+  Span* s = mcache.notify.take_all();
+  if (s == nullptr) return;
+  MCache* const me = &mcache == current_mcache() ? &mcache : nullptr;
+  while (s != nullptr) {
+    // Before the chain is emptied: from then on the next freer may push the span again.
+    Span* const next = s->notify_next;
+    collect(me, s);
+    s = next;
+  }
+}
+
+void RemoteBatches::post(Batch& batch) {
+  Span* const s = batch.span;
+  batch.span = nullptr;
+  for (;;) {
+    MCache* const owner = s->owner.load(std::memory_order_acquire);
+    if (owner == nullptr) {
+      if (mcentral[s->size_class].free_chain(s, batch.head, batch.count)) return;
+      continue;
+    }
+    RemoteChain chain = s->remote.load(std::memory_order_relaxed);
+    do {
+      s->store_link(s->block_at(batch.tail), chain.head);
+      // release: pairs with the acquire of who empties the chain.
+    } while (!s->remote.compare_exchange_weak(chain, {batch.head, chain.count + batch.count},
+                                              std::memory_order_release, std::memory_order_relaxed));
+    if (chain.count == 0) notify(owner, s);
+    return;
+  }
+}
+
+void RemoteBatches::add(Span* s, uint64_t offset) {
+  Batch& batch = batches_[(reinterpret_cast<uintptr_t>(s) / sizeof(Span)) % kBatches];
+  if (batch.span != s) {
+    if (batch.span != nullptr) post(batch);
+    batch = {s, 0, static_cast<uint32_t>(offset), 0};
+    any_ = true;
+  }
+  s->store_link(s->block_at(offset), batch.head);
+  batch.head = static_cast<uint32_t>(offset);
+  ++batch.count;
+  if (batch.count >= kMaxBlocks || batch.count * s->size >= kMaxBytes) post(batch);
+}
+
+void RemoteBatches::flush() {
+  if (!any_) return;
+  any_ = false;
+  for (Batch& batch : batches_) {
+    if (batch.span != nullptr) post(batch);
+  }
+}
+
+}  // namespace tri

@@ -1,0 +1,131 @@
+// scavenger.cc - See scavenger.h.
+#include "alloc/scavenger.h"
+
+#include <atomic>
+
+#include "alloc/base/sys.h"
+#include "alloc/mheap.h"
+#include "alloc/os/os.h"
+#include "alloc/thread.h"
+
+namespace tri {
+namespace {
+
+constexpr int64_t kTick = 100'000'000;  // ns
+
+// Below this a purge is not worth its system call: 256 KiB.
+constexpr size_t kFewPages = 32;
+// Worth a thread: 2 MiB.
+constexpr size_t kManyPages = 256;
+// With one thread: free memory is bounded by this, or by a share of the heap.
+constexpr size_t kAlwaysKeptPages = 8 * 1024 * 1024 / kPageSize;
+constexpr size_t kKeptShare = 4;
+// The thread ends after so many ticks without work.
+constexpr int kIdleTicks = 10;
+
+constinit std::atomic<int64_t> half_life_ns{1'000'000'000};
+
+enum class Background : uint32_t { kNone, kRunning };
+constinit std::atomic<Background> background{Background::kNone};
+constinit std::atomic<int64_t> last_step{0};
+constinit std::atomic<uint32_t> polls{0};
+constinit std::atomic<bool> stepping{false};
+constinit Decay decay;
+
+/// 2^-x for x >= 0, to 1 %: the error of a purge is made good by the next.
+double half_to_the(double x) {
+  double result = 1;
+  for (; x >= 1 && result > 1e-6; x -= 1) result /= 2;
+  return x >= 1 ? 0 : result * (1 - x * (0.6931 - x * (0.2402 - x * 0.0529)));
+}
+
+void step(int64_t now) {
+  if (stepping.exchange(true, std::memory_order_acquire)) return;
+  const int64_t elapsed = now - last_step.load(std::memory_order_relaxed);
+  last_step.store(now, std::memory_order_relaxed);
+  const size_t pages = decay.step(heap.dirty_pages(), elapsed, half_life_ns.load(std::memory_order_relaxed));
+  if (pages != 0) heap.purge(pages);
+  stepping.store(false, std::memory_order_release);
+}
+
+void run_in_background() {
+  constinit static const uint32_t never_changes = 0;
+  int idle = 0;
+  for (;;) {
+    sys::futex_wait(&never_changes, 0, kTick);
+    step(os::now_ns());
+    idle = heap.dirty_pages() < kFewPages ? idle + 1 : 0;
+    if (idle < kIdleTicks) continue;
+    // seq_cst, as the exchange in poll(): either poll() sees that nobody runs, or we see what it freed.
+    background.store(Background::kNone, std::memory_order_seq_cst);
+    if (heap.dirty_pages() < kManyPages) return;
+    Background none = Background::kNone;
+    if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return;
+    idle = 0;
+  }
+}
+
+/// True if the background thread runs, started now or before.
+bool have_background() {
+  if (background.load(std::memory_order_seq_cst) == Background::kRunning) return true;
+  if (Thread::count() < 2) return false;
+  Background none = Background::kNone;
+  if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return true;
+  last_step.store(os::now_ns(), std::memory_order_relaxed);
+  if (os::start_bare_thread(run_in_background)) return true;
+  background.store(Background::kNone, std::memory_order_relaxed);
+  return false;
+}
+
+}  // namespace
+
+size_t Decay::step(size_t free_pages, int64_t elapsed_ns, int64_t half_life_ns) {
+  const size_t unused = free_pages < left_last_time_ ? free_pages : left_last_time_;
+  size_t give = unused;
+  if (unused > kFewPages && half_life_ns > 0) {
+    const double kept = half_to_the(static_cast<double>(elapsed_ns) / static_cast<double>(half_life_ns));
+    give = static_cast<size_t>(static_cast<double>(unused) * (1 - kept)) + 1;
+    if (give > unused) give = unused;
+  }
+  left_last_time_ = free_pages - give;
+  return give;
+}
+
+namespace scavenger {
+
+void set_half_life(int64_t ns) { half_life_ns.store(ns, std::memory_order_relaxed); }
+int64_t half_life() { return half_life_ns.load(std::memory_order_relaxed); }
+
+void poll() {
+  const size_t dirty = heap.dirty_pages();
+  if (TRI_LIKELY(dirty < kManyPages)) return;
+  const int64_t life = half_life();
+  if (life == kPurgeNever) return;
+  if (life == kPurgeNow) {
+    heap.purge(dirty);
+    return;
+  }
+  if (have_background()) return;
+  const size_t share = counters->used_bytes.load(std::memory_order_relaxed) / kPageSize / kKeptShare;
+  const size_t kept = share < kAlwaysKeptPages ? kAlwaysKeptPages : share;
+  if (dirty > kept) {
+    // A little more than the excess, so that the next span freed is not the next purge.
+    heap.purge(dirty - kept + kept / 8);
+    return;
+  }
+  // The clock costs a system call, so it is looked at now and then only.
+  if (polls.fetch_add(1, std::memory_order_relaxed) % 64 != 0) return;
+  const int64_t now = os::now_ns();
+  if (now - last_step.load(std::memory_order_relaxed) >= kTick) step(now);
+}
+
+size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize; }
+
+void reset_after_fork() {
+  background.store(Background::kNone, std::memory_order_relaxed);
+  stepping.store(false, std::memory_order_relaxed);
+  os::forget_bare_thread();
+}
+
+}  // namespace scavenger
+}  // namespace tri

@@ -1,0 +1,97 @@
+// span.cc - See span.h.
+#include "alloc/span.h"
+
+#include "alloc/arena.h"
+
+namespace tri {
+
+constinit Span empty_span;
+constinit Span null_span;
+
+void init_small_span(Span* s, unsigned size_class, uint64_t key) {
+  const size_t size = class_size(size_class);
+  const size_t capacity = class_capacity(size_class);
+  TRI_ASSERT(s->bytes == class_span_pages(size_class) * kPageSize);
+  s->kind = SpanKind::kSmall;
+  s->place = SpanPlace::kNowhere;
+  s->size_class = static_cast<SizeClass>(size_class);
+  s->size = static_cast<uint32_t>(size);
+  s->capacity = static_cast<uint32_t>(capacity);
+  s->origin = s->end() - capacity * size - size;
+  s->limit = capacity * size;
+  s->reciprocal = ~uint64_t{0} / size + 1;
+  s->key = key;
+  s->free = 0;
+  s->carved = 0;
+  s->mapped_pages = 0;
+  s->countdown = kNoCountdown;
+}
+
+bool Span::carve() {
+  if (carved == capacity) return false;
+  // All blocks that start in the next page, or one block if it is larger.
+  const uint64_t first = uint64_t{carved + 1} * size;
+  const auto first_at = static_cast<size_t>(block_at(first) - start);
+  const size_t pages_after = first_at / kPageSize + 1;
+  uint64_t last = first;
+  while (last + size <= limit && static_cast<size_t>(block_at(last + size) - start) < pages_after * kPageSize) {
+    last += size;
+  }
+  pagemap::set(start + mapped_pages * kPageSize, pages_after - mapped_pages, this);
+  mapped_pages = static_cast<uint32_t>(pages_after);
+
+  // In order of address: the kernel and the hardware both like it.
+  for (uint64_t offset = first; offset < last; offset += size) store_link(block_at(offset), offset + size);
+  store_link(block_at(last), free);
+  free = first;
+  carved = static_cast<uint32_t>(last / size);
+  return true;
+}
+
+uint32_t Span::free_length() const {
+  uint32_t n = 0;
+  for (uint64_t offset = free; offset != 0 && n < capacity; ++n) {
+    if (!is_block(offset)) break;
+    offset = load_link(block_at(offset));
+  }
+  return n;
+}
+
+void Span::splice(uint64_t head) {
+  uint64_t last = head;
+  while (free != 0) {
+    uint64_t next_offset = load_link(block_at(last));
+    // The chain was built by the library, but has lain in memory that programs can reach.
+    if (next_offset != 0 && !is_block(next_offset)) next_offset = corrupt_link(this, block_at(last));
+    if (next_offset == 0) {
+      store_link(block_at(last), free);
+      break;
+    }
+    last = next_offset;
+  }
+  free = head;
+}
+
+void Span::check_first() {
+  if (load_link(block_at(free)) > limit) free = corrupt_link(this, block_at(free));
+}
+
+void Span::verify() const {
+  TRI_CHECK(kind == SpanKind::kSmall);
+  TRI_CHECK(carved <= capacity);
+  TRI_CHECK(origin + limit + size == end());
+  TRI_CHECK(static_cast<size_t>(origin + size - start) < size);
+  TRI_CHECK(mapped_pages <= pages());
+  uint32_t n = 0;
+  for (uint64_t offset = free; offset != 0; ++n) {
+    TRI_CHECK(is_block(offset));
+    TRI_CHECK(offset <= uint64_t{carved} * size);
+    TRI_CHECK(n < carved);
+    TRI_CHECK(pagemap::lookup(block_at(offset)) == this);
+    offset = load_link(block_at(offset));
+  }
+  if (place == SpanPlace::kPartial) TRI_CHECK(static_cast<uint32_t>(countdown) + n == carved);
+  if (place == SpanPlace::kFull) TRI_CHECK(n == 0);
+}
+
+}  // namespace tri

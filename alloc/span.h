@@ -1,0 +1,132 @@
+// span.h - A run of pages cut into blocks of one size, or holding one large block.
+//
+// Blocks of a small span lie against the end of the span, so that block k (from 1) starts at origin + k * size, and
+// origin + limit is the last. An *offset* is the distance from origin: it names a block in 32 bits, and 0 names none.
+//
+//   free list    free -> offset of the first free block; the first word of a free block holds (next offset) ^ key.
+//                key is random and differs from span to span: a word that a program wrote there decodes to an offset
+//                above limit (but for one chance in 2^46) and is found out before anything follows it; and a block about
+//                to be freed whose first word decodes to an offset is free already. malloc() clears the word.
+//   carving      blocks join the free list a page at a time, as they are needed; only carved pages are in the
+//                pagemap, so a pointer to a block never handed out leads to no span.
+//   owner        the one thread that may touch free, countdown and the lists. Everyone else pushes to remote.
+//   countdown    free() by the owner counts it down, and at 0 there is something to do:
+//                  kCurrent  never (kNoCountdown, renewed)
+//                  kFull     1: the first free makes the span useful again
+//                  kPartial  number of blocks in use: at 0 the whole span is free
+//   remote       {offset of the first block, number of blocks} freed by other threads. Whoever makes it non-empty pushes
+//                the span on the owner's notify stack: that place on the stack is a token, and only who takes the token
+//                may empty the chain. So no chain is forgotten and no span is on two stacks.
+//
+//   blocks in use = carved - length(free) - count(remote) - those in other threads' batches
+//
+// Owned spans: the owner's thread. Orphans (owner null): the lock of their mcentral. Large: the block's holder.
+#ifndef TRI_ALLOC_SPAN_H
+#define TRI_ALLOC_SPAN_H
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/base/check.h"
+#include "alloc/size_class.h"
+
+namespace tri {
+
+struct MCache;
+
+enum class SpanKind : uint8_t {
+  kNone,   // the span of all addresses that belong to none; or a record not in use
+  kSmall,  // many blocks of one class
+  kLarge,  // one block, pages of an arena
+  kHuge,   // one block, a mapping of its own
+};
+
+enum class SpanPlace : uint8_t {
+  kNowhere,  // being built or taken apart; large: the block is in use
+  kCurrent,  // in its owner's mcache: malloc takes from it
+  kPartial,  // on its owner's or its mcentral's list of spans with room
+  kFull,     // on its owner's list of spans without; orphans: on no list
+  kCached,   // large: free, in a thread's large cache
+};
+
+/// What remote holds: an offset and a count in one word, changed by compare-and-swap.
+struct RemoteChain {
+  uint32_t head;
+  uint32_t count;
+};
+
+inline constexpr int32_t kNoCountdown = INT32_MAX;
+
+struct alignas(64) Span {
+  // What the fast paths touch: one cache line.
+  uint64_t free = 0;                     // owner
+  char* origin = nullptr;                // constant while in use, as all to limit
+  uint64_t key = 0;
+  uint64_t limit = 0;
+  uint64_t reciprocal = 0;               // ceil(2^64 / size): offset * reciprocal < reciprocal only for multiples
+  std::atomic<uintptr_t> owner_tp{0};    // the owner's thread pointer, 0 without; written with owner
+  int32_t countdown = 0;                 // owner
+  uint32_t size = 0;                     // of a block; kLarge and kHuge: 0
+  SpanKind kind = SpanKind::kNone;
+  SpanPlace place = SpanPlace::kNowhere;  // owner
+  SizeClass size_class = 0;
+  bool needs_zero = false;               // the pages may hold old contents
+  uint32_t carved = 0;                   // owner; blocks that ever joined the free list
+
+  // The rest.
+  std::atomic<RemoteChain> remote{RemoteChain{0, 0}};  // any thread; see above
+  std::atomic<MCache*> owner{nullptr};   // changes under the mcentral's lock; any thread reads
+  Span* next = nullptr;                  // List: owner or mcentral; FixAlloc
+  Span* prev = nullptr;
+  Span* notify_next = nullptr;           // the notify stack's
+  char* start = nullptr;                 // constant while in use
+  size_t bytes = 0;                      // constant while in use; kHuge: as mapped
+  uint32_t capacity = 0;                 // blocks
+  uint32_t mapped_pages = 0;             // owner; pages from start that are in the pagemap
+
+  size_t pages() const { return bytes >> kPageShift; }
+  char* end() const { return start + bytes; }
+  bool contains(const void* p) const { return p >= start && p < end(); }
+
+  uint64_t offset_of(const void* p) const {
+    return static_cast<uint64_t>(static_cast<const char*>(p) - origin);
+  }
+  char* block_at(uint64_t offset) const { return origin + offset; }
+  /// True for the offset of a block, carved or not.
+  bool is_block(uint64_t offset) const { return offset * reciprocal < reciprocal && offset != 0 && offset <= limit; }
+
+  uint64_t load_link(const void* block) const { return *static_cast<const uint64_t*>(block) ^ key; }
+  void store_link(void* block, uint64_t next_offset) const { *static_cast<uint64_t*>(block) = next_offset ^ key; }
+
+  /// Blocks on the free list, at most capacity; stops at a link that is none. For the owner; others get a guess.
+  uint32_t free_length() const;
+  /// Appends what remote chain `head` holds to the free list. Owner, or mcentral for orphans.
+  void splice(uint64_t head);
+  /// Reports an overwritten link in the first free block; the list is empty then, if the report returns.
+  void check_first();
+  /// Makes at least one more block free; false when all are carved.
+  bool carve();
+  bool fully_carved() const { return carved == capacity; }
+  /// Checks the equations above that its owner can check.
+  void verify() const;
+};
+
+static_assert(offsetof(Span, remote) == 64, "the fast paths touch one cache line");
+static_assert(std::atomic<RemoteChain>::is_always_lock_free);
+
+/// Sets up `s` as a small span of this class over its pages (start and bytes are set).
+void init_small_span(Span* s, unsigned size_class, uint64_t key);
+
+/// Where a thread without an mcache and a class without a span look: nothing free, so the slow path follows.
+TRI_INTERNAL extern constinit Span empty_span;
+/// Where the pagemap leads for addresses without a span: owned by nobody, so the slow path follows.
+TRI_INTERNAL extern constinit Span null_span;
+
+/// The link in free block `block` decodes to no offset: somebody wrote to it. Reports that and aborts; where checks are
+/// switched off, returns 0, so that the list ends here.
+[[gnu::cold, gnu::noinline]] uint64_t corrupt_link(const Span* s, const void* block);
+
+}  // namespace tri
+
+#endif

@@ -1,0 +1,66 @@
+// thread.h - The record of a thread: its mcache, and whether it is still there.
+//
+// A thread gets its record at its first slow path, and keeps it until the last of its destructors has run. Records are
+// never freed, only used again, so that a late push to the notify stack of a thread that has ended goes astray nowhere.
+// What a thread owned is left to mcentral and the heap, before its record is offered to the next thread.
+//
+// Destructors of thread-specific data run in up to four rounds, and any of them may allocate. The record therefore goes
+// in the last round; a thread that allocates even later gets a record for just that call.
+//
+// Used by: malloc, remote_free, shim (fork).
+#ifndef TRI_ALLOC_THREAD_H
+#define TRI_ALLOC_THREAD_H
+
+#include <atomic>
+
+#include "alloc/mcache.h"
+
+namespace tri {
+
+struct Thread {
+  MCache mcache;
+  // False once nothing more will be taken from mcache.notify by a thread of its own (see remote_free.cc).
+  std::atomic<bool> alive{false};
+  Thread* next_all = nullptr;   // kThreads; all records ever made
+  Thread* next_idle = nullptr;  // kThreads
+
+  /// Threads that have a record now. Any thread.
+  static size_t count();
+};
+
+static_assert(offsetof(Thread, mcache) == 0);
+inline Thread* thread_of(MCache* mcache) { return reinterpret_cast<Thread*>(mcache); }
+
+// What a thread keeps in thread-local storage: this pointer and a few bytes, of the initial-exec model, so that an access
+// is one instruction and never a call.
+TRI_INTERNAL extern constinit thread_local MCache* tls_mcache;
+
+/// The calling thread's mcache; empty_mcache if it has none.
+inline MCache* current_mcache() { return tls_mcache; }
+
+/// The calling thread's mcache for the time of a slow path, marked busy. Its `get` is null if there is no memory for
+/// one, or if this thread is in a slow path already, below the signal handler that is running now: `reentered` then.
+class SlowPath {
+ public:
+  SlowPath();
+  ~SlowPath();
+  SlowPath(const SlowPath&) = delete;
+  SlowPath& operator=(const SlowPath&) = delete;
+
+  MCache* get() const { return mcache_; }
+  bool reentered() const { return reentered_; }
+
+ private:
+  MCache* mcache_ = nullptr;
+  bool reentered_ = false;
+  bool temporary_ = false;
+};
+
+/// Called before fork(), and after it on both sides (see fork.cc). Lock-free state and our own locks only.
+void fork_prepare();
+void fork_parent();
+void fork_child();
+
+}  // namespace tri
+
+#endif

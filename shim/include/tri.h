@@ -1,0 +1,9 @@
+/* tri.h - Tricolor: the memory and concurrency machinery of the Go runtime for C and C++ programs.
+ *
+ * Link with -ltri, or run any program under it: LD_PRELOAD=libtri.so program. */
+#ifndef TRI_H
+#define TRI_H
+
+#include "tri/alloc.h"
+
+#endif

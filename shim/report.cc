@@ -1,0 +1,109 @@
+// report.cc - See report.h.
+#include "shim/report.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "alloc/base/sys.h"
+#include "alloc/os/os.h"
+#include "alloc/stats.h"
+#include "shim/options.h"
+#include "shim/stats_page.h"
+
+namespace tri {
+namespace {
+
+constinit StatsPage* page = nullptr;
+constinit ProcessSlot* slot = nullptr;
+constinit int64_t started_ns = 0;
+constinit int exit_status = 0;
+// For a process that has no slot: a forked child whose launcher's page is full.
+constinit Counters private_counters;
+
+uint64_t to_ms(const timeval& t) { return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_usec) / 1000; }
+
+void claim_slot() {
+  const uint32_t i = page->claimed.fetch_add(1, std::memory_order_relaxed);
+  if (i >= StatsPage::kSlots) return;
+  slot = &page->slots[i];
+  strncpy(slot->program, sys::program_name(), sizeof slot->program - 1);
+  move_counters(&slot->counters);
+  // release: the launcher sees the name with the id.
+  slot->pid.store(sys::process_id(), std::memory_order_release);
+}
+
+}  // namespace
+
+void join_stats_page() {
+  started_ns = os::now_ns();
+  if (options.page[0] == 0) return;
+  const int saved_errno = errno;
+  const int fd = open(options.page, O_RDWR | O_CLOEXEC);
+  if (fd >= 0) {
+    void* p = mmap(nullptr, sizeof(StatsPage), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (p != MAP_FAILED && static_cast<StatsPage*>(p)->magic == StatsPage::kMagic) {
+      page = static_cast<StatsPage*>(p);
+      claim_slot();
+    }
+  }
+  errno = saved_errno;
+}
+
+void leave_parents_slot() {
+  started_ns = os::now_ns();
+  if (slot == nullptr) return;
+  slot = nullptr;
+  move_counters(&private_counters);
+  claim_slot();
+}
+
+void write_stats_report(int fd, const char* end) {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  Report report;
+  report.version = TRI_VERSION;
+  report.program = sys::program_name();
+  report.pid = sys::process_id();
+  report.end = end;
+  report.elapsed_ms = static_cast<uint64_t>(os::now_ns() - started_ns) / 1'000'000;
+  report.cpu_user_ms = to_ms(usage.ru_utime);
+  report.cpu_system_ms = to_ms(usage.ru_stime);
+  report.minor_faults = static_cast<uint64_t>(usage.ru_minflt);
+  report.major_faults = static_cast<uint64_t>(usage.ru_majflt);
+  report.peak_rss_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+  report.rss_bytes = os::resident_bytes();
+  report.has_live = true;
+  report.stats = take_stats();
+  Line out;
+  print_report(report, *counters, out);
+  out.write_to(fd);
+}
+
+void note_exit_status(int status, void*) { exit_status = status; }
+
+void report_at_exit() {
+  if (slot != nullptr) {
+    slot->final = take_stats();
+    slot->rss_bytes = os::resident_bytes();
+    // release: pairs with the launcher's acquire.
+    slot->has_final.store(1, std::memory_order_release);
+    return;
+  }
+  if (!options.stats || !concerns_this_program()) return;
+  const int saved_errno = errno;
+  bool close_it = false;
+  const int fd = open_report(&close_it);
+  Line end;
+  end.text("exit ").number(static_cast<int64_t>(exit_status)).text("", 1);
+  if (fd >= 0) write_stats_report(fd, end.data());
+  if (close_it) close(fd);
+  errno = saved_errno;
+}
+
+}  // namespace tri
