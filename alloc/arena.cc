@@ -4,76 +4,120 @@
 #include "alloc/os/os.h"
 
 namespace tri::pagemap {
+
+constinit uintptr_t near_base = 0;
+constinit size_t near_pages = 0;
+constinit Entry* near_entries = nullptr;
+
 namespace {
+
+// The window reaches this far above the first arena; the kernel places later mappings below it as a rule.
+constexpr size_t kNearAbove = size_t{1} << 30;
+constexpr size_t kNearSlots = kNearBytes / kArenaBytes + 1;
+constinit std::atomic<Arena*> near_arenas[kNearSlots] = {};
 
 struct Leaf {
   Entry entries[kArenaPages];
   std::atomic<Arena*> arena;
 };
+constexpr size_t kLeafBytes = align_up(sizeof(Leaf), 4096);
 
-constexpr size_t kLeafBytes = (sizeof(Leaf) + 4095) / 4096 * 4096;
+// kSlots words, made when first needed.
+constinit std::atomic<std::atomic<Leaf*>*> far_table{nullptr};
 
-uintptr_t bias(size_t slot) { return slot * kArenaPages * sizeof(Entry); }
+size_t slot_of(const void* p) { return reinterpret_cast<uintptr_t>(p) >> kArenaShift; }
 
 Leaf* leaf_of(const void* p) {
-  const size_t slot = reinterpret_cast<uintptr_t>(p) >> kArenaShift;
-  if (slot >= slots) return nullptr;
-  const uintptr_t biased = table[slot].load(std::memory_order_acquire);
-  return biased == 0 ? nullptr : reinterpret_cast<Leaf*>(biased + bias(slot));
+  // acquire, twice: who sees the table or a leaf sees it made.
+  auto* table = far_table.load(std::memory_order_acquire);
+  const size_t slot = slot_of(p);
+  return table == nullptr || slot >= kSlots ? nullptr : table[slot].load(std::memory_order_acquire);
+}
+
+Entry* entry_of(const void* p) {
+  size_t index;
+  if (is_near(p, &index)) return &near_entries[index];
+  Leaf* leaf = leaf_of(p);
+  return leaf == nullptr ? nullptr : &leaf->entries[(reinterpret_cast<uintptr_t>(p) >> kPageShift) % kArenaPages];
+}
+
+std::atomic<Arena*>* arena_entry_of(const void* p) {
+  size_t index;
+  if (is_near(p, &index)) return &near_arenas[slot_of(p) - (near_base >> kArenaShift)];
+  Leaf* leaf = leaf_of(p);
+  return leaf == nullptr ? nullptr : &leaf->arena;
+}
+
+/// Memory that reads as zero, and is made writable piece by piece: it costs nothing under mlockall() or a commit limit
+/// before it is used.
+void* map_sparse(size_t bytes) {
+  void* p = os::reserve(bytes, os::page_size());
+  if (p == nullptr || os::make_readable(p, bytes)) return p;
+  os::unmap(p, bytes);
+  return nullptr;
+}
+
+bool make_writable(void* begin, size_t bytes) {
+  const size_t first = align_down(reinterpret_cast<size_t>(begin), os::page_size());
+  const size_t last = align_up(reinterpret_cast<size_t>(begin) + bytes, os::page_size());
+  return os::commit(reinterpret_cast<void*>(first), last - first);
+}
+
+bool place_window(const void* p) {
+  const bool is_limited = os::address_space_limit() != SIZE_MAX;
+  const size_t bytes = is_limited ? kNearBytesIfLimited : kNearBytes;
+  auto* entries = static_cast<Entry*>(map_sparse(bytes / kPageSize * sizeof(Entry)));
+  if (entries == nullptr) return false;
+  const size_t above = align_down(reinterpret_cast<uintptr_t>(p), kArenaBytes) + kNearAbove;
+  near_base = above > bytes ? above - bytes : 0;
+  near_entries = entries;
+  near_pages = bytes / kPageSize;
+  return true;
 }
 
 }  // namespace
 
-constinit std::atomic<uintptr_t>* table = nullptr;
-constinit size_t slots = 0;
-
-bool init() {
-  if (table != nullptr) return true;
-  // Readable as a whole, so that any address can be looked up; made writable where an entry is added. So it costs
-  // nothing under mlockall() or a commit limit.
-  constexpr size_t kBytes = kSlots * sizeof(uintptr_t);
-  void* p = os::reserve(kBytes, os::page_size());
-  if (p == nullptr) return false;
-  if (!os::make_readable(p, kBytes)) {
-    os::unmap(p, kBytes);
-    return false;
-  }
-  table = static_cast<std::atomic<uintptr_t>*>(p);
-  // Plain stores: init() runs before the process has a block, and so before anything can be looked up elsewhere.
-  slots = kSlots;
-  return true;
+Span* far_lookup(const void* p) {
+  Leaf* leaf = leaf_of(p);
+  if (leaf == nullptr) return &null_span;
+  const Entry& entry = leaf->entries[(reinterpret_cast<uintptr_t>(p) >> kPageShift) % kArenaPages];
+  return span_of(entry.load(std::memory_order_relaxed));
 }
 
-bool ensure_leaf(const void* p) {
+bool prepare(const void* p, size_t bytes) {
+  if (near_pages == 0 && !place_window(p)) return false;
+  size_t index;
+  if (is_near(p, &index)) return make_writable(&near_entries[index], bytes / kPageSize * sizeof(Entry));
   if (leaf_of(p) != nullptr) return true;
-  const size_t slot = reinterpret_cast<uintptr_t>(p) >> kArenaShift;
-  if (slot >= slots) return false;
-  auto* entry = &table[slot];
-  auto* entry_page = reinterpret_cast<char*>(align_down(reinterpret_cast<size_t>(entry), os::page_size()));
-  if (!os::commit(entry_page, os::page_size())) return false;
+  const size_t slot = slot_of(p);
+  if (slot >= kSlots) return false;
+  auto* table = far_table.load(std::memory_order_relaxed);
+  if (table == nullptr) {
+    table = static_cast<std::atomic<Leaf*>*>(map_sparse(kSlots * sizeof(*table)));
+    if (table == nullptr) return false;
+    far_table.store(table, std::memory_order_release);
+  }
+  if (!make_writable(&table[slot], sizeof(*table))) return false;
   auto* leaf = static_cast<Leaf*>(os::map(kLeafBytes, os::page_size()));
   if (leaf == nullptr) return false;
-  for (Entry& e : leaf->entries) e.store(&null_span, std::memory_order_relaxed);
-  // release: a lookup that sees the leaf sees it filled.
-  entry->store(reinterpret_cast<uintptr_t>(leaf) - bias(slot), std::memory_order_release);
+  table[slot].store(leaf, std::memory_order_release);
   return true;
 }
 
 void set(const void* p, size_t pages, Span* span) {
-  Leaf* leaf = leaf_of(p);
-  const size_t first = (reinterpret_cast<uintptr_t>(p) >> kPageShift) % kArenaPages;
-  TRI_ASSERT(leaf != nullptr);
-  TRI_ASSERT(first + pages <= kArenaPages);
-  for (size_t i = 0; i < pages; ++i) leaf->entries[first + i].store(span, std::memory_order_relaxed);
+  const uintptr_t distance = reinterpret_cast<uintptr_t>(span) - reinterpret_cast<uintptr_t>(&null_span);
+  Entry* const entries = entry_of(p);
+  TRI_ASSERT(entries != nullptr);
+  for (size_t i = 0; i < pages; ++i) entries[i].store(distance, std::memory_order_relaxed);
 }
 
 Arena* arena_of(const void* p) {
-  Leaf* leaf = leaf_of(p);
+  const auto* entry = arena_entry_of(p);
   // acquire: pairs with set_arena().
-  return leaf == nullptr ? nullptr : leaf->arena.load(std::memory_order_acquire);
+  return entry == nullptr ? nullptr : entry->load(std::memory_order_acquire);
 }
 
-void set_arena(Arena* arena) { leaf_of(arena->base)->arena.store(arena, std::memory_order_release); }
+void set_arena(Arena* arena) { arena_entry_of(arena->base)->store(arena, std::memory_order_release); }
 
 Span* find(const void* p) {
   Span* s = lookup(p);

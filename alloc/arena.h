@@ -8,10 +8,11 @@
 //   scavenged    known to read as zero: never touched, or given back. Kept while allocated; cleared on free for the pages
 //                that the span touched.
 //
-// The pagemap has two levels: a table with a word for each slot of the 47-bit address space (16 MiB of addresses, of
-// which a process touches a few pages), and leaves with a Span* for each page. Leaves are filled with &null_span, so
-// the fast path of free() need not test what it finds. The word of the table is *biased*: it points to where the leaf's
-// entry for address 0 would be, so the lookup needs no mask.
+// The pagemap has a near part and a far part. Near is a window of 16 GiB of addresses around the first arena, where the
+// kernel puts mappings next: a flat table with a word for each page, the distance of its span from null_span. An untouched
+// word is 0 and means null_span, so the table costs only the parts that are in use, and free() tests nothing. Far is the
+// rest of the 47-bit address space: a table of slots, and for each slot in use a leaf like a piece of the near table. Most
+// programs never need it, and it is not even reserved before.
 //
 // Lookups need no lock, at any time, for any bit pattern. Arenas are guarded by kHeap; entries of the pagemap by the
 // owner of the span that they are about.
@@ -61,30 +62,43 @@ namespace pagemap {
 
 inline constexpr unsigned kAddressBits = 47;
 inline constexpr size_t kSlots = size_t{1} << (kAddressBits - kArenaShift);
+inline constexpr size_t kNearBytes = size_t{16} << 30;
+// With a limit on address space: 1 GiB, whose table takes a MiB.
+inline constexpr size_t kNearBytesIfLimited = size_t{1} << 30;
 
-using Entry = std::atomic<Span*>;
+// Distance of a span from null_span, in bytes, modulo 2^64.
+using Entry = std::atomic<uintptr_t>;
 
-// Biased leaves; 0 where there is none. Null before init().
-TRI_INTERNAL extern constinit std::atomic<uintptr_t>* table;
-// kSlots once there is a table, 0 before: so that free() may be the first call of a process.
-TRI_INTERNAL extern constinit size_t slots;
+inline Span* span_of(uintptr_t entry) {
+  return reinterpret_cast<Span*>(reinterpret_cast<uintptr_t>(&null_span) + entry);
+}
+
+// The near window. Set once, before the process has a block; no pages before, so that free() may be the first call of all.
+TRI_INTERNAL extern constinit uintptr_t near_base;
+TRI_INTERNAL extern constinit size_t near_pages;
+TRI_INTERNAL extern constinit Entry* near_entries;
+
+/// True if p is in the near window; *index is then its page there.
+inline bool is_near(const void* p, size_t* index) {
+  *index = (reinterpret_cast<uintptr_t>(p) - near_base) >> kPageShift;
+  return TRI_LIKELY(*index < near_pages);
+}
+
+/// relaxed: who holds a block got it, with everything that led to it, from the thread that made its span.
+inline Span* near_span(size_t index) { return span_of(near_entries[index].load(std::memory_order_relaxed)); }
+
+[[gnu::noinline]] Span* far_lookup(const void* p);
 
 /// The span of the page that p points into, or &null_span. Any thread, any p.
 inline Span* lookup(const void* p) {
-  const auto address = reinterpret_cast<uintptr_t>(p);
-  const size_t slot = address >> kArenaShift;
-  if (TRI_UNLIKELY(slot >= slots)) return &null_span;
-  // relaxed: who holds a block got it, with everything that led to it, from the thread that made its span.
-  const uintptr_t leaf = table[slot].load(std::memory_order_relaxed);
-  if (TRI_UNLIKELY(leaf == 0)) return &null_span;
-  return reinterpret_cast<Entry*>(leaf + (address >> kPageShift) * sizeof(Entry))->load(std::memory_order_relaxed);
+  size_t index;
+  return is_near(p, &index) ? near_span(index) : far_lookup(p);
 }
 
-/// Makes the table. False when there is no memory. Caller holds kHeap.
-[[nodiscard]] bool init();
-/// Makes the leaf of p's slot if there is none. Caller holds kHeap.
-[[nodiscard]] bool ensure_leaf(const void* p);
-/// The leaf must exist.
+/// Makes room for entries for [p, p + bytes), which lies in one slot; the first call places the near window around p.
+/// False when there is no memory. Caller holds kHeap.
+[[nodiscard]] bool prepare(const void* p, size_t bytes);
+/// For pages that are prepared.
 void set(const void* p, size_t pages, Span* span);
 inline void clear(const void* p, size_t pages) { set(p, pages, &null_span); }
 

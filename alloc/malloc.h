@@ -101,12 +101,14 @@ template <void* (*Slow)(size_t)>
 inline void* allocate(size_t n) { return allocate_or<allocate_slow>(n); }
 
 inline void deallocate(void* p) {
-  Span* const s = pagemap::lookup(p);
+  size_t index;
+  if (TRI_UNLIKELY(!pagemap::is_near(p, &index))) return deallocate_slow(p);
+  Span* const s = pagemap::near_span(index);
   // Null, large, foreign, another thread's: none of them is ours.
   if (TRI_UNLIKELY(s->owner_tp.load(std::memory_order_relaxed) != arch::thread_pointer())) return deallocate_slow(p);
   const uint64_t offset = s->offset_of(p);
   if constexpr (kChecks) {
-    if (TRI_UNLIKELY(offset * s->reciprocal >= s->reciprocal)) return deallocate_slow(p);
+    if (TRI_UNLIKELY(offset * s->reciprocal >= s->reciprocal_bound)) return deallocate_slow(p);
     if (TRI_UNLIKELY(s->load_link(p) <= s->limit)) return deallocate_slow(p);
   }
   s->store_link(p, s->free);

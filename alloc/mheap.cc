@@ -38,7 +38,6 @@ bool MHeap::init() {
   if (ready_.load(std::memory_order_acquire)) return true;
   LockGuard guard(lock_);
   if (ready_.load(std::memory_order_relaxed)) return true;
-  if (!pagemap::init()) return false;
   key_state_.store(os::random64(), std::memory_order_relaxed);
   ready_.store(true, std::memory_order_release);
   return true;
@@ -133,10 +132,10 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
   s->kind = SpanKind::kLarge;
   s->place = SpanPlace::kNowhere;
   s->origin = s->start;
-  s->reciprocal = 1;
+  s->reciprocal = s->reciprocal_bound = 1;
   s->limit = 0;
   s->size = 0;
-  s->mapped_pages = static_cast<uint32_t>(count);
+  s->mapped_pages = static_cast<uint16_t>(count);
   pagemap::set(s->start, count, s);
   return s;
 }
@@ -151,14 +150,14 @@ Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
   Span* s = nullptr;
   {
     LockGuard guard(lock_);
-    if (pagemap::ensure_leaf(p)) s = records_.alloc();
+    if (pagemap::prepare(p, kPageSize)) s = records_.alloc();
     if (s != nullptr) {
       s->start = p;
       s->bytes = mapped;
       s->kind = SpanKind::kHuge;
       s->place = SpanPlace::kNowhere;
       s->origin = p;
-      s->reciprocal = 1;
+      s->reciprocal = s->reciprocal_bound = 1;
       s->limit = 0;
       s->size = 0;
       s->needs_zero = false;
@@ -242,7 +241,7 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
   }
   counters->add_used(new_bytes, s->bytes);
   s->bytes = new_bytes;
-  s->mapped_pages = static_cast<uint32_t>(new_count);
+  s->mapped_pages = static_cast<uint16_t>(new_count);
   return true;
 }
 
@@ -253,7 +252,7 @@ void* MHeap::remap_huge(Span* s, size_t bytes) {
   auto* place = static_cast<char*>(os::reserve(new_bytes, kPageSize));
   if (place == nullptr) return nullptr;
   LockGuard guard(lock_);
-  if (!pagemap::ensure_leaf(place) || !os::move(s->start, s->bytes, place, new_bytes)) {
+  if (!pagemap::prepare(place, kPageSize) || !os::move(s->start, s->bytes, place, new_bytes)) {
     os::unmap(place, new_bytes);
     return nullptr;
   }
@@ -342,7 +341,7 @@ bool MHeap::grow(size_t pages) {
 }
 
 bool MHeap::add_range(char* p, size_t bytes) {
-  if (!pagemap::ensure_leaf(p)) return false;
+  if (!pagemap::prepare(p, bytes)) return false;
   Arena* arena = pagemap::arena_of(p);
   if (arena == nullptr) {
     void* memory = persistent::alloc(sizeof(Arena), 64);

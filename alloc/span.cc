@@ -15,11 +15,11 @@ void init_small_span(Span* s, unsigned size_class, uint64_t key) {
   s->kind = SpanKind::kSmall;
   s->place = SpanPlace::kNowhere;
   s->size_class = static_cast<SizeClass>(size_class);
-  s->size = static_cast<uint32_t>(size);
-  s->capacity = static_cast<uint32_t>(capacity);
+  s->size = static_cast<uint16_t>(size);
+  s->capacity = static_cast<uint16_t>(capacity);
   s->origin = s->end() - capacity * size - size;
   s->limit = capacity * size;
-  s->reciprocal = ~uint64_t{0} / size + 1;
+  s->reciprocal = s->reciprocal_bound = ~uint64_t{0} / size + 1;
   s->key = key;
   s->free = 0;
   s->carved = 0;
@@ -30,7 +30,7 @@ void init_small_span(Span* s, unsigned size_class, uint64_t key) {
 bool Span::carve() {
   if (carved == capacity) return false;
   // All blocks that start in the next page, or one block if it is larger.
-  const uint64_t first = uint64_t{carved + 1} * size;
+  const uint64_t first = (uint64_t{carved} + 1) * size;
   const auto first_at = static_cast<size_t>(block_at(first) - start);
   const size_t pages_after = first_at / kPageSize + 1;
   uint64_t last = first;
@@ -38,13 +38,13 @@ bool Span::carve() {
     last += size;
   }
   pagemap::set(start + mapped_pages * kPageSize, pages_after - mapped_pages, this);
-  mapped_pages = static_cast<uint32_t>(pages_after);
+  mapped_pages = static_cast<uint16_t>(pages_after);
 
   // In order of address: the kernel and the hardware both like it.
   for (uint64_t offset = first; offset < last; offset += size) store_link(block_at(offset), offset + size);
   store_link(block_at(last), free);
   free = first;
-  carved = static_cast<uint32_t>(last / size);
+  carved = static_cast<uint16_t>(last / size);
   return true;
 }
 

@@ -64,17 +64,15 @@ struct alignas(64) Span {
   char* origin = nullptr;                // constant while in use, as all to limit
   uint64_t key = 0;
   uint64_t limit = 0;
-  uint64_t reciprocal = 0;               // ceil(2^64 / size): offset * reciprocal < reciprocal only for multiples
+  uint64_t reciprocal = 0;               // ceil(2^64 / size): offset * reciprocal < it only for multiples of size
+  uint64_t reciprocal_bound = 0;         // the same again: a second memory operand is cheaper than a register
   std::atomic<uintptr_t> owner_tp{0};    // the owner's thread pointer, 0 without; written with owner
   int32_t countdown = 0;                 // owner
-  uint32_t size = 0;                     // of a block; kLarge and kHuge: 0
+  uint16_t size = 0;                     // of a block; kLarge and kHuge: 0
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
-  SizeClass size_class = 0;
-  bool needs_zero = false;               // the pages may hold old contents
-  uint32_t carved = 0;                   // owner; blocks that ever joined the free list
 
-  // The rest.
+  // The rest: another.
   std::atomic<RemoteChain> remote{RemoteChain{0, 0}};  // any thread; see above
   std::atomic<MCache*> owner{nullptr};   // changes under the mcentral's lock; any thread reads
   Span* next = nullptr;                  // List: owner or mcentral; FixAlloc
@@ -82,8 +80,11 @@ struct alignas(64) Span {
   Span* notify_next = nullptr;           // the notify stack's
   char* start = nullptr;                 // constant while in use
   size_t bytes = 0;                      // constant while in use; kHuge: as mapped
-  uint32_t capacity = 0;                 // blocks
-  uint32_t mapped_pages = 0;             // owner; pages from start that are in the pagemap
+  uint16_t capacity = 0;                 // blocks
+  uint16_t carved = 0;                   // owner; blocks that ever joined the free list
+  uint16_t mapped_pages = 0;             // owner; pages from start that are in the pagemap
+  SizeClass size_class = 0;
+  bool needs_zero = false;               // the pages may hold old contents
 
   size_t pages() const { return bytes >> kPageShift; }
   char* end() const { return start + bytes; }
@@ -94,7 +95,7 @@ struct alignas(64) Span {
   }
   char* block_at(uint64_t offset) const { return origin + offset; }
   /// True for the offset of a block, carved or not.
-  bool is_block(uint64_t offset) const { return offset * reciprocal < reciprocal && offset != 0 && offset <= limit; }
+  bool is_block(uint64_t offset) const { return offset * reciprocal < reciprocal_bound && offset != 0 && offset <= limit; }
 
   uint64_t load_link(const void* block) const { return *static_cast<const uint64_t*>(block) ^ key; }
   void store_link(void* block, uint64_t next_offset) const { *static_cast<uint64_t*>(block) = next_offset ^ key; }
@@ -113,6 +114,9 @@ struct alignas(64) Span {
 };
 
 static_assert(offsetof(Span, remote) == 64, "the fast paths touch one cache line");
+static_assert(sizeof(Span) == 128);
+static_assert(class_capacity(0) <= UINT16_MAX);
+static_assert(kMaxSmallSize <= UINT16_MAX);
 static_assert(std::atomic<RemoteChain>::is_always_lock_free);
 
 /// Sets up `s` as a small span of this class over its pages (start and bytes are set).
