@@ -38,6 +38,7 @@ if(launcher_sources)
   target_include_directories(tri_launcher PRIVATE ${PROJECT_SOURCE_DIR}/shim/include)
   # It looks for libtri.so.1 beside itself (build tree), then at TRI_LIBDIR from its own folder (installed).
   target_compile_definitions(tri_launcher PRIVATE TRI_VERSION="${PROJECT_VERSION}" TRI_LIBDIR="${bin_to_lib}")
-  target_link_libraries(tri_launcher PRIVATE tri_config tri_warnings)
+  # The report is printed by the code that prints it inside the library.
+  target_link_libraries(tri_launcher PRIVATE tri_config tri_warnings alloc)
   add_dependencies(tri_launcher tri)
 endif()
