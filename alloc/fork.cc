@@ -37,8 +37,8 @@ void each_lock(Fn&& fn) {
   fn(i++, persistent::lock());
 }
 
-/// Ends the list that starts at *head at the first link that is none, and counts it.
-uint32_t repair_list(Span* s, uint64_t* head) {
+/// Ends the list that starts at *head at the first link that is none; its last block and its length as a chain.
+RemoteChain repair_list(Span* s, uint64_t* head) {
   uint32_t n = 0;
   uint64_t previous = 0;
   for (uint64_t offset = *head; offset != 0; ++n) {
@@ -54,18 +54,21 @@ uint32_t repair_list(Span* s, uint64_t* head) {
     previous = offset;
     offset = s->load_link(s->block_at(offset));
   }
-  return n;
+  return RemoteChain::make(*head, previous, n);
+}
+
+/// Takes what is sound of the blocks that other threads freed to a span.
+RemoteChain repair_remote(Span* s) {
+  uint64_t head = s->remote.exchange({}, std::memory_order_relaxed).head();
+  return repair_list(s, &head);
 }
 
 /// A span that a thread of the parent owned, or had blocks of on their way to: put in order, for mcentral.
 uint32_t repair_span(Span* s) {
-  const uint32_t free_blocks = repair_list(s, &s->free);
-  RemoteChain chain = s->remote.load(std::memory_order_relaxed);
-  uint64_t head = chain.head;
-  const uint32_t returned = repair_list(s, &head);
-  s->remote.store({0, 0}, std::memory_order_relaxed);
-  if (returned != 0) s->splice(head);
-  const uint32_t sum = free_blocks + returned;
+  const RemoteChain free_blocks = repair_list(s, &s->free);
+  const RemoteChain returned = repair_remote(s);
+  if (returned.count != 0) s->splice(returned);
+  const uint32_t sum = uint32_t{free_blocks.count} + returned.count;
   // More than there are: the two lists hold a block in common. None of them can be trusted.
   if (sum <= s->carved) return s->carved - sum;
   s->free = 0;
@@ -120,12 +123,10 @@ void collect_remote(MCache* mine) {
   while (Span* s = waiting) {
     waiting = s->notify_next;
     if (s->owner.load(std::memory_order_relaxed) != mine) continue;
-    RemoteChain chain = s->remote.exchange({0, 0}, std::memory_order_relaxed);
-    uint64_t head = chain.head;
-    const uint32_t count = repair_list(s, &head);
-    if (count == 0) continue;
-    s->splice(head);
-    mine->blocks_returned(s, count);
+    const RemoteChain chain = repair_remote(s);
+    if (chain.count == 0) continue;
+    s->splice(chain);
+    mine->blocks_returned(s, chain.count);
   }
 }
 
@@ -133,7 +134,7 @@ void collect_remote(MCache* mine) {
 
 void fork_prepare() {
   MCache* const mine = current_mcache();
-  const bool interrupted = mine->busy;
+  const bool interrupted = mine != &empty_mcache && mine->busy;
   each_lock([&](size_t i, Lock& lock) {
     taken[i] = false;
     if (!interrupted) {

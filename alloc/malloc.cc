@@ -14,7 +14,7 @@ namespace {
 using misuse::Operation;
 
 // A block from here on that must move to grow gets a mapping of its own: mremap costs less than copying.
-constexpr size_t kMinMovableSize = 1024 * 1024;
+constexpr size_t kMinMovableSize = 8 * 1024 * 1024;
 
 using FindNext = NextAllocator (*)();
 constinit FindNext find_next_allocator = nullptr;
@@ -105,22 +105,25 @@ bool check_small(void* p, Span* s, Operation operation) {
   return true;
 }
 
+/// There is no memory for a batch, or none for an mcache: the block goes to its owner alone.
+[[gnu::cold, gnu::noinline]] void deallocate_alone(void* p, Span* s) {
+  RemoteBatches single;
+  single.add(s, s->offset_of(p));
+  single.flush();
+}
+
 void deallocate_small(void* p, Span* s) {
-  if (!check_small(p, s, Operation::kFree)) return;
+  if (TRI_UNLIKELY(!check_small(p, s, Operation::kFree))) return;
   {
     SlowPath slow;
-    // In a signal handler above this very function: the block is lost, which is better than a deadlock.
-    if (slow.reentered()) return;
     MCache* const mcache = slow.get();
-    if (mcache == nullptr) {
-      RemoteBatches single;
-      single.add(s, s->offset_of(p));
-      single.flush();
+    if (TRI_UNLIKELY(mcache == nullptr)) {
+      // In a signal handler above this very function the block is lost, which is better than a deadlock.
+      if (!slow.reentered()) deallocate_alone(p, s);
       return;
     }
-    if (s->owner.load(std::memory_order_relaxed) != mcache) {
-      mcache->remote.add(s, s->offset_of(p));
-      return;
+    if (TRI_LIKELY(s->owner_tp.load(std::memory_order_relaxed) != mcache->owner_tp)) {
+      return mcache->remote.add(s, s->offset_of(p));
     }
   }
   push_own(s, p);
@@ -225,14 +228,15 @@ void deallocate_last(Span* s) {
   scavenger::poll();
 }
 
-void deallocate_sized(void* p, size_t n, size_t alignment) {
+void deallocate_aligned_sized(void* p, size_t n, size_t alignment) {
   if (p == nullptr) return;
   const Span* const s = pagemap::lookup(p);
+  const bool is_aligned = alignment > kBlockAlignment;
   bool fits = true;
   if (s->kind == SpanKind::kSmall) {
-    fits = n <= kMaxSmallSize && s->size_class == (alignment <= kBlockAlignment ? size_class(n) : aligned_size_class(n, alignment));
+    fits = n <= kMaxSmallSize && s->size_class == (is_aligned ? aligned_size_class(n, alignment) : size_class(n));
   } else if (s->kind != SpanKind::kNone) {
-    fits = n <= s->bytes && (n > kMaxSmallSize || alignment > kBlockAlignment);
+    fits = n <= s->bytes && (n > kMaxSmallSize || is_aligned);
   }
   if (TRI_UNLIKELY(kChecks && !fits)) {
     misuse::wrong_size(p, n, s);
@@ -240,6 +244,8 @@ void deallocate_sized(void* p, size_t n, size_t alignment) {
   }
   deallocate(p);
 }
+
+void deallocate_sized_slow(void* p, size_t n) { deallocate_aligned_sized(p, n, kBlockAlignment); }
 
 void* reallocate(void* p, size_t n) {
   Span* const s = pagemap::lookup(p);

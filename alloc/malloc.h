@@ -44,8 +44,10 @@ namespace tri {
 [[nodiscard]] void* allocate_aligned(size_t n, size_t alignment);
 /// Frees a block; null is allowed. Any thread.
 inline void deallocate(void* p);
-/// Frees a block that was allocated with this size (and alignment; 16 if none was given), and checks that it was.
-void deallocate_sized(void* p, size_t n, size_t alignment);
+/// Frees a block that was allocated with n bytes and no alignment, and checks that it was.
+inline void deallocate_sized(void* p, size_t n);
+/// The same for a block that was allocated with an alignment.
+void deallocate_aligned_sized(void* p, size_t n, size_t alignment);
 /// Moves or resizes a block (not null); null, and the block untouched, when there is no memory.
 [[nodiscard]] void* reallocate(void* p, size_t n);
 /// Resizes a block without moving it; false if that cannot be.
@@ -71,6 +73,7 @@ void set_next_allocator(NextAllocator (*find)());
 [[gnu::noinline]] void* allocate_slow(size_t n);
 [[gnu::cold, gnu::noinline]] void deallocate_slow(void* p);
 [[gnu::cold, gnu::noinline]] void deallocate_last(Span* s);
+[[gnu::cold, gnu::noinline]] void deallocate_sized_slow(void* p, size_t n);
 
 /// The first free block of a span; null if there is none, or if its link was overwritten, which the slow path reports.
 inline void* pop(Span* s) {
@@ -100,21 +103,34 @@ template <void* (*Slow)(size_t)>
 
 inline void* allocate(size_t n) { return allocate_or<allocate_slow>(n); }
 
-inline void deallocate(void* p) {
+/// Frees p if it is a block of the calling thread, and nothing is to be done but push it; else Slow(p, args...). `fits` tells
+/// whether the caller's idea of the block's size agrees with its span.
+template <auto Slow, class Fits, class... Args>
+[[gnu::always_inline]] inline void deallocate_or(void* p, Fits fits, Args... args) {
   size_t index;
-  if (TRI_UNLIKELY(!pagemap::is_near(p, &index))) return deallocate_slow(p);
+  if (TRI_UNLIKELY(!pagemap::is_near(p, &index))) return Slow(p, args...);
   Span* const s = pagemap::near_span(index);
   // Null, large, foreign, another thread's: none of them is ours.
-  if (TRI_UNLIKELY(s->owner_tp.load(std::memory_order_relaxed) != arch::thread_pointer())) return deallocate_slow(p);
+  if (TRI_UNLIKELY(s->owner_tp.load(std::memory_order_relaxed) != arch::thread_pointer())) return Slow(p, args...);
   const uint64_t offset = s->offset_of(p);
   if constexpr (kChecks) {
-    if (TRI_UNLIKELY(offset * s->reciprocal >= s->reciprocal_bound)) return deallocate_slow(p);
-    if (TRI_UNLIKELY(s->load_link(p) <= s->limit)) return deallocate_slow(p);
+    if (TRI_UNLIKELY(!fits(s))) return Slow(p, args...);
+    if (TRI_UNLIKELY(offset * s->reciprocal >= s->reciprocal_bound)) return Slow(p, args...);
+    if (TRI_UNLIKELY(s->load_link(p) <= s->limit)) return Slow(p, args...);
   }
   s->store_link(p, s->free);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // as in pop()
   s->free = offset;
   if (TRI_UNLIKELY(--s->countdown == 0)) return deallocate_last(s);
+}
+
+inline void deallocate(void* p) {
+  deallocate_or<deallocate_slow>(p, [](const Span*) { return true; });
+}
+
+inline void deallocate_sized(void* p, size_t n) {
+  deallocate_or<deallocate_sized_slow>(
+      p, [n](const Span* s) { return n - s->least <= static_cast<size_t>(s->size - s->least); }, n);
 }
 
 }  // namespace tri

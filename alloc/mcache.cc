@@ -18,7 +18,7 @@ constexpr uint32_t kRefillsPerFlush = 16;
 
 }  // namespace
 
-constinit MCache empty_mcache;
+constinit MCache empty_mcache{true};
 
 size_t fair_share(size_t total, size_t most) {
   const size_t share = total / (Thread::count() | 1);
@@ -42,7 +42,7 @@ void MCache::retire_current(unsigned size_class) {
 }
 
 Span* MCache::refill(unsigned size_class) {
-  drain_notify(*this);
+  if (partial[size_class].empty()) drain_notify(*this);
   if (++refills % kRefillsPerFlush == 0) remote.flush();
   Span* s = current[size_class];
   if (s->free != 0) s->check_first();
@@ -85,7 +85,7 @@ void MCache::counted_down(Span* s) {
       s->countdown = kNoCountdown;
       break;
     case SpanPlace::kFull:
-      make_partial(s, s->capacity - 1);
+      make_partial(s, s->carved - 1U);
       if (s->countdown == 0) became_empty(s);
       break;
     case SpanPlace::kPartial:
@@ -98,7 +98,7 @@ void MCache::counted_down(Span* s) {
 
 void MCache::blocks_returned(Span* s, uint32_t count) {
   if (s->place == SpanPlace::kFull) {
-    make_partial(s, s->capacity - count);
+    make_partial(s, s->carved - count);
   } else if (s->place == SpanPlace::kPartial) {
     TRI_CHECK(s->countdown >= static_cast<int32_t>(count));
     s->countdown -= static_cast<int32_t>(count);
@@ -161,7 +161,7 @@ void MCache::release_all() {
     }
     set_current(c, &empty_span);
     while (Span* p = partial[c].pop_front()) mcentral[c].put(p, static_cast<uint32_t>(p->countdown));
-    while (Span* f = full[c].pop_front()) mcentral[c].put(f, f->capacity);
+    while (Span* f = full[c].pop_front()) mcentral[c].put(f, f->carved);
   }
 }
 

@@ -28,7 +28,7 @@ inline constexpr size_t kDirectEntries = kMaxDirectSize / kBlockAlignment + 1;
 
 constexpr size_t direct_index(size_t n) { return (n + kBlockAlignment - 1) / kBlockAlignment; }
 
-struct alignas(64) MCache {
+struct alignas(128) MCache {
   Span* direct[kDirectEntries];  // by size, up to kMaxDirectSize
   Span* current[kSizeClasses];   // by class
 
@@ -38,14 +38,15 @@ struct alignas(64) MCache {
   size_t empty_bytes = 0;  // in partial spans without a block in use
   uint32_t refills = 0;
   // Raised while the slow path runs: a signal handler that allocates then must not enter it again (see emergency.h).
-  bool busy = false;
+  bool busy;
   RemoteBatches remote;
   LargeCache large;
   PageCache pages;
   // Spans of ours that other threads freed to. Any thread pushes; the owner takes.
   LfStack<Span, &Span::notify_next> notify;
 
-  constexpr MCache() {
+  /// `is_busy`: for empty_mcache, whose users must find out that it is not theirs.
+  constexpr explicit MCache(bool is_busy = false) : busy(is_busy) {
     for (Span*& s : direct) s = &empty_span;
     for (Span*& s : current) s = &empty_span;
   }

@@ -34,9 +34,9 @@ void MCentral::put(Span* s, uint32_t in_use) {
   }
 }
 
-bool MCentral::add_free(Span* s, uint64_t head, uint32_t count) {
-  s->splice(head);
-  s->countdown -= static_cast<int32_t>(count);
+bool MCentral::add_free(Span* s, const RemoteChain& chain) {
+  s->splice(chain);
+  s->countdown -= chain.count;
   TRI_CHECK(s->countdown >= 0);
   if (s->countdown == 0) {
     if (s->place == SpanPlace::kPartial) partial_.remove(s);
@@ -51,12 +51,12 @@ bool MCentral::add_free(Span* s, uint64_t head, uint32_t count) {
   return false;
 }
 
-bool MCentral::free_chain(Span* s, uint64_t head, uint32_t count) {
+bool MCentral::free_chain(Span* s, const RemoteChain& chain) {
   bool is_empty;
   {
     LockGuard guard(lock_);
     if (s->owner.load(std::memory_order_relaxed) != nullptr) return false;
-    is_empty = add_free(s, head, count);
+    is_empty = add_free(s, chain);
   }
   if (is_empty) heap.free(s);
   return true;
@@ -68,9 +68,9 @@ bool MCentral::collect_remote(Span* s) {
     LockGuard guard(lock_);
     if (s->owner.load(std::memory_order_relaxed) != nullptr) return false;
     // acquire: pairs with the push in remote_free.cc; the links of the chain are read next.
-    const RemoteChain chain = s->remote.exchange({0, 0}, std::memory_order_acquire);
+    const RemoteChain chain = s->remote.exchange({}, std::memory_order_acquire);
     if (chain.count == 0) return true;
-    is_empty = add_free(s, chain.head, chain.count);
+    is_empty = add_free(s, chain);
   }
   if (is_empty) heap.free(s);
   return true;

@@ -22,8 +22,8 @@ class MCentral {
   [[nodiscard]] Span* take(MCache* owner, uintptr_t owner_tp);
   /// Leaves a span with `in_use` > 0 blocks in use to whoever needs it. By its owner, in no list.
   void put(Span* s, uint32_t in_use);
-  /// Adds `count` free blocks, a chain in the span's own encoding, to an orphan. False if it has an owner after all.
-  [[nodiscard]] bool free_chain(Span* s, uint64_t head, uint32_t count);
+  /// Adds free blocks, a chain in the span's own encoding, to an orphan. False if it has an owner after all.
+  [[nodiscard]] bool free_chain(Span* s, const RemoteChain& chain);
   /// Moves what other threads freed to the free list of an orphan. False if it has an owner after all. The caller holds
   /// the span's token (see span.h).
   [[nodiscard]] bool collect_remote(Span* s);
@@ -33,7 +33,7 @@ class MCentral {
 
  private:
   /// With the lock held; true if the span is now wholly free, and off all lists.
-  [[nodiscard]] bool add_free(Span* s, uint64_t head, uint32_t count);
+  [[nodiscard]] bool add_free(Span* s, const RemoteChain& chain);
 
   Lock lock_{LockRank::kCentral};
   List<Span> partial_;

@@ -395,6 +395,11 @@ size_t MHeap::purge(size_t max_pages) {
   return purged;
 }
 
+size_t MHeap::take_lowest_dirty() {
+  LockGuard guard(lock_);
+  return pages_.take_lowest_dirty();
+}
+
 // ---- questions ------------------------------------------------------------------------------------------------
 
 Span* MHeap::find_huge(const void* p) {

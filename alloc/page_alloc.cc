@@ -105,6 +105,7 @@ void PageAlloc::remove_dirty(Arena* arena, size_t pages) {
   TRI_ASSERT(arena->dirty_pages >= pages);
   arena->dirty_pages -= pages;
   dirty_pages_.store(dirty_pages() - pages, std::memory_order_relaxed);
+  if (dirty_pages() < lowest_dirty_) lowest_dirty_ = dirty_pages();
 }
 
 size_t PageAlloc::find_in(const Arena* arena, size_t count) {

@@ -54,6 +54,13 @@ class PageAlloc {
   /// Free and not scavenged. Any thread.
   size_t dirty_pages() const { return dirty_pages_.load(std::memory_order_relaxed); }
 
+  /// The fewest dirty pages that there were since the last call.
+  size_t take_lowest_dirty() {
+    const size_t lowest = lowest_dirty_;
+    lowest_dirty_ = dirty_pages();
+    return lowest;
+  }
+
   void verify() const;
 
  private:
@@ -73,6 +80,7 @@ class PageAlloc {
   size_t arena_count_ = 0;
   size_t free_pages_ = 0;
   std::atomic<size_t> dirty_pages_{0};  // written under kHeap
+  size_t lowest_dirty_ = 0;
   size_t committed_entries_ = 0;
   ArenaEntry* arenas_ = nullptr;  // address space for kMaxArenas entries, committed as it fills
   uint16_t groups_[kMaxArenas / kFanOut] = {};

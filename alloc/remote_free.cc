@@ -27,9 +27,9 @@ void collect(MCache* me, Span* s) {
     }
     if (owner != me) return notify(owner, s);
     // acquire: pairs with the release in post(); the links of the chain are read next.
-    const RemoteChain chain = s->remote.exchange({0, 0}, std::memory_order_acquire);
+    const RemoteChain chain = s->remote.exchange({}, std::memory_order_acquire);
     if (chain.count == 0) return;
-    s->splice(chain.head);
+    s->splice(chain);
     return me->blocks_returned(s, chain.count);
   }
 }
@@ -54,15 +54,16 @@ void RemoteBatches::post(Batch& batch) {
   for (;;) {
     MCache* const owner = s->owner.load(std::memory_order_acquire);
     if (owner == nullptr) {
-      if (mcentral[s->size_class].free_chain(s, batch.head, batch.count)) return;
+      if (mcentral[s->size_class].free_chain(s, RemoteChain::make(batch.head, batch.tail, batch.count))) return;
       continue;
     }
     RemoteChain chain = s->remote.load(std::memory_order_relaxed);
+    RemoteChain longer;
     do {
-      s->store_link(s->block_at(batch.tail), chain.head);
+      s->store_link(s->block_at(batch.tail), chain.head());
+      longer = RemoteChain::make(batch.head, chain.count == 0 ? batch.tail : chain.tail(), chain.count + batch.count);
       // release: pairs with the acquire of who empties the chain.
-    } while (!s->remote.compare_exchange_weak(chain, {batch.head, chain.count + batch.count},
-                                              std::memory_order_release, std::memory_order_relaxed));
+    } while (!s->remote.compare_exchange_weak(chain, longer, std::memory_order_release, std::memory_order_relaxed));
     if (chain.count == 0) notify(owner, s);
     return;
   }

@@ -17,9 +17,8 @@ constexpr int64_t kTick = 100'000'000;  // ns
 constexpr size_t kFewPages = 32;
 // Worth a thread: 2 MiB.
 constexpr size_t kManyPages = 256;
-// With one thread: free memory is bounded by this, or by a share of the heap.
-constexpr size_t kAlwaysKeptPages = 8 * 1024 * 1024 / kPageSize;
-constexpr size_t kKeptShare = 4;
+// Worth a second thread in a program that has only one: 64 MiB.
+constexpr size_t kPagesWorthASecondThread = 64 * 1024 * 1024 / kPageSize;
 // The thread ends after so many ticks without work.
 constexpr int kIdleTicks = 10;
 
@@ -30,7 +29,6 @@ constinit std::atomic<Background> background{Background::kNone};
 constinit std::atomic<int64_t> last_step{0};
 constinit std::atomic<uint32_t> polls{0};
 constinit std::atomic<bool> stepping{false};
-constinit Decay decay;
 
 /// 2^-x for x >= 0, to 1 %: the error of a purge is made good by the next.
 double half_to_the(double x) {
@@ -43,7 +41,7 @@ void step(int64_t now) {
   if (stepping.exchange(true, std::memory_order_acquire)) return;
   const int64_t elapsed = now - last_step.load(std::memory_order_relaxed);
   last_step.store(now, std::memory_order_relaxed);
-  const size_t pages = decay.step(heap.dirty_pages(), elapsed, half_life_ns.load(std::memory_order_relaxed));
+  const size_t pages = decayed_pages(heap.take_lowest_dirty(), elapsed, half_life_ns.load(std::memory_order_relaxed));
   if (pages != 0) heap.purge(pages);
   stepping.store(false, std::memory_order_release);
 }
@@ -66,9 +64,9 @@ void run_in_background() {
 }
 
 /// True if the background thread runs, started now or before.
-bool have_background() {
+bool have_background(size_t dirty) {
   if (background.load(std::memory_order_seq_cst) == Background::kRunning) return true;
-  if (Thread::count() < 2) return false;
+  if (Thread::count() < 2 && dirty < kPagesWorthASecondThread) return false;
   Background none = Background::kNone;
   if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return true;
   last_step.store(os::now_ns(), std::memory_order_relaxed);
@@ -79,16 +77,11 @@ bool have_background() {
 
 }  // namespace
 
-size_t Decay::step(size_t free_pages, int64_t elapsed_ns, int64_t half_life_ns) {
-  const size_t unused = free_pages < left_last_time_ ? free_pages : left_last_time_;
-  size_t give = unused;
-  if (unused > kFewPages && half_life_ns > 0) {
-    const double kept = half_to_the(static_cast<double>(elapsed_ns) / static_cast<double>(half_life_ns));
-    give = static_cast<size_t>(static_cast<double>(unused) * (1 - kept)) + 1;
-    if (give > unused) give = unused;
-  }
-  left_last_time_ = free_pages - give;
-  return give;
+size_t decayed_pages(size_t unused, int64_t elapsed_ns, int64_t half_life_ns) {
+  if (unused <= kFewPages || half_life_ns <= 0) return unused;
+  const double kept = half_to_the(static_cast<double>(elapsed_ns) / static_cast<double>(half_life_ns));
+  const size_t give = static_cast<size_t>(static_cast<double>(unused) * (1 - kept)) + 1;
+  return give < unused ? give : unused;
 }
 
 namespace scavenger {
@@ -105,14 +98,7 @@ void poll() {
     heap.purge(dirty);
     return;
   }
-  if (have_background()) return;
-  const size_t share = counters->used_bytes.load(std::memory_order_relaxed) / kPageSize / kKeptShare;
-  const size_t kept = share < kAlwaysKeptPages ? kAlwaysKeptPages : share;
-  if (dirty > kept) {
-    // A little more than the excess, so that the next span freed is not the next purge.
-    heap.purge(dirty - kept + kept / 8);
-    return;
-  }
+  if (have_background(dirty)) return;
   // The clock costs a system call, so it is looked at now and then only.
   if (polls.fetch_add(1, std::memory_order_relaxed) % 64 != 0) return;
   const int64_t now = os::now_ns();

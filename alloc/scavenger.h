@@ -3,11 +3,14 @@
 // Free pages that stay unused lose half of their memory in each half-life (1 s unless TRI=purge says otherwise). Time
 // is watched in one of two ways:
 //
-//   one thread           when the program frees spans, the clock is looked at now and then; and what is kept is bounded by a
-//                        quarter of the heap, because nobody would look while the program sleeps
-//   more threads         a background thread is started once there is something worth giving back, looks every tenth of a
-//                        second, and ends when nothing is left. It is invisible to libc (os::start_bare_thread), blocks all
-//                        signals, and holds no descriptor. Without it (clone() refused) the first way applies.
+//   the program's own    when it frees spans, the clock is looked at now and then
+//   a background thread  looks every tenth of a second, and ends when nothing is left. It is started when there is something
+//                        to give back and the program has several threads; in a program with one thread, only when there
+//                        are 64 MiB: some system calls are refused to a process of two threads, so a small program must
+//                        never become one. The thread is invisible to libc (os::start_bare_thread), blocks all signals,
+//                        and holds no descriptor.
+//
+// Only what was free all the time since the last look is given back: memory that is in use every few milliseconds stays.
 //
 // Used by: malloc, shim.
 #ifndef TRI_ALLOC_SCAVENGER_H
@@ -18,16 +21,8 @@
 
 namespace tri {
 
-/// How much of the unused memory to give back, as pure arithmetic.
-class Decay {
- public:
-  /// Given the free pages at this moment and the time since the last step: how many to give back. Only what was free
-  /// at the last step, too, is unused; the rest may be wanted again at once.
-  size_t step(size_t free_pages, int64_t elapsed_ns, int64_t half_life_ns);
-
- private:
-  size_t left_last_time_ = 0;
-};
+/// How many of `unused` pages to give back after `elapsed_ns` of not being used. Pure arithmetic.
+size_t decayed_pages(size_t unused, int64_t elapsed_ns, int64_t half_life_ns);
 
 namespace scavenger {
 

@@ -16,7 +16,7 @@ void init_small_span(Span* s, unsigned size_class, uint64_t key) {
   s->place = SpanPlace::kNowhere;
   s->size_class = static_cast<SizeClass>(size_class);
   s->size = static_cast<uint16_t>(size);
-  s->capacity = static_cast<uint16_t>(capacity);
+  s->least = static_cast<uint16_t>(size_class == 0 ? 0 : class_size(size_class - 1) + 1);
   s->origin = s->end() - capacity * size - size;
   s->limit = capacity * size;
   s->reciprocal = s->reciprocal_bound = ~uint64_t{0} / size + 1;
@@ -28,7 +28,7 @@ void init_small_span(Span* s, unsigned size_class, uint64_t key) {
 }
 
 bool Span::carve() {
-  if (carved == capacity) return false;
+  if (fully_carved()) return false;
   // All blocks that start in the next page, or one block if it is larger.
   const uint64_t first = (uint64_t{carved} + 1) * size;
   const auto first_at = static_cast<size_t>(block_at(first) - start);
@@ -50,26 +50,11 @@ bool Span::carve() {
 
 uint32_t Span::free_length() const {
   uint32_t n = 0;
-  for (uint64_t offset = free; offset != 0 && n < capacity; ++n) {
+  for (uint64_t offset = free; offset != 0 && n < carved; ++n) {
     if (!is_block(offset)) break;
     offset = load_link(block_at(offset));
   }
   return n;
-}
-
-void Span::splice(uint64_t head) {
-  uint64_t last = head;
-  while (free != 0) {
-    uint64_t next_offset = load_link(block_at(last));
-    // The chain was built by the library, but has lain in memory that programs can reach.
-    if (next_offset != 0 && !is_block(next_offset)) next_offset = corrupt_link(this, block_at(last));
-    if (next_offset == 0) {
-      store_link(block_at(last), free);
-      break;
-    }
-    last = next_offset;
-  }
-  free = head;
 }
 
 void Span::check_first() {
@@ -78,7 +63,7 @@ void Span::check_first() {
 
 void Span::verify() const {
   TRI_CHECK(kind == SpanKind::kSmall);
-  TRI_CHECK(carved <= capacity);
+  TRI_CHECK(carved <= capacity());
   TRI_CHECK(origin + limit + size == end());
   TRI_CHECK(static_cast<size_t>(origin + size - start) < size);
   TRI_CHECK(mapped_pages <= pages());

@@ -14,7 +14,7 @@
 //                  kCurrent  never (kNoCountdown, renewed)
 //                  kFull     1: the first free makes the span useful again
 //                  kPartial  number of blocks in use: at 0 the whole span is free
-//   remote       {offset of the first block, number of blocks} freed by other threads. Whoever makes it non-empty pushes
+//   remote       the chain of blocks freed by other threads. Whoever makes it non-empty pushes
 //                the span on the owner's notify stack: that place on the stack is a token, and only who takes the token
 //                may empty the chain. So no chain is forgotten and no span is on two stacks.
 //
@@ -50,15 +50,25 @@ enum class SpanPlace : uint8_t {
   kCached,   // large: free, in a thread's large cache
 };
 
-/// What remote holds: an offset and a count in one word, changed by compare-and-swap.
-struct RemoteChain {
-  uint32_t head;
-  uint32_t count;
+/// A chain of free blocks, in one word, so that compare-and-swap can change it; offsets are in units of 16 bytes. The tail
+/// is there so that a chain joins a list without a walk through blocks that are in another core's cache.
+struct alignas(8) RemoteChain {
+  uint16_t head_units = 0;
+  uint16_t tail_units = 0;
+  uint16_t count = 0;
+
+  uint64_t head() const { return uint64_t{head_units} * kBlockAlignment; }
+  uint64_t tail() const { return uint64_t{tail_units} * kBlockAlignment; }
+  static RemoteChain make(uint64_t head, uint64_t tail, uint64_t count) {
+    return {static_cast<uint16_t>(head / kBlockAlignment), static_cast<uint16_t>(tail / kBlockAlignment),
+            static_cast<uint16_t>(count)};
+  }
 };
+static_assert(256 * 1024 / kBlockAlignment <= UINT16_MAX, "the last offset of the largest span fits");
 
 inline constexpr int32_t kNoCountdown = INT32_MAX;
 
-struct alignas(64) Span {
+struct alignas(128) Span {
   // What the fast paths touch: one cache line.
   uint64_t free = 0;                     // owner
   char* origin = nullptr;                // constant while in use, as all to limit
@@ -69,23 +79,24 @@ struct alignas(64) Span {
   std::atomic<uintptr_t> owner_tp{0};    // the owner's thread pointer, 0 without; written with owner
   int32_t countdown = 0;                 // owner
   uint16_t size = 0;                     // of a block; kLarge and kHuge: 0
-  SpanKind kind = SpanKind::kNone;
-  SpanPlace place = SpanPlace::kNowhere;  // owner
+  uint16_t least = 0;                    // the smallest request that takes a block of this size
 
   // The rest: another.
-  std::atomic<RemoteChain> remote{RemoteChain{0, 0}};  // any thread; see above
+  std::atomic<RemoteChain> remote{RemoteChain{}};  // any thread; see above
   std::atomic<MCache*> owner{nullptr};   // changes under the mcentral's lock; any thread reads
   Span* next = nullptr;                  // List: owner or mcentral; FixAlloc
   Span* prev = nullptr;
   Span* notify_next = nullptr;           // the notify stack's
   char* start = nullptr;                 // constant while in use
   size_t bytes = 0;                      // constant while in use; kHuge: as mapped
-  uint16_t capacity = 0;                 // blocks
   uint16_t carved = 0;                   // owner; blocks that ever joined the free list
   uint16_t mapped_pages = 0;             // owner; pages from start that are in the pagemap
   SizeClass size_class = 0;
   bool needs_zero = false;               // the pages may hold old contents
+  SpanKind kind = SpanKind::kNone;
+  SpanPlace place = SpanPlace::kNowhere;  // owner
 
+  uint32_t capacity() const { return static_cast<uint32_t>(limit / size); }  // blocks
   size_t pages() const { return bytes >> kPageShift; }
   char* end() const { return start + bytes; }
   bool contains(const void* p) const { return p >= start && p < end(); }
@@ -102,19 +113,22 @@ struct alignas(64) Span {
 
   /// Blocks on the free list, at most capacity; stops at a link that is none. For the owner; others get a guess.
   uint32_t free_length() const;
-  /// Appends what remote chain `head` holds to the free list. Owner, or mcentral for orphans.
-  void splice(uint64_t head);
+  /// Puts a chain, not empty, in front of the free list. Owner, or mcentral for orphans.
+  void splice(const RemoteChain& chain) {
+    store_link(block_at(chain.tail()), free);
+    free = chain.head();
+  }
   /// Reports an overwritten link in the first free block; the list is empty then, if the report returns.
   void check_first();
   /// Makes at least one more block free; false when all are carved.
   bool carve();
-  bool fully_carved() const { return carved == capacity; }
+  bool fully_carved() const { return uint64_t{carved} * size == limit; }
   /// Checks the equations above that its owner can check.
   void verify() const;
 };
 
 static_assert(offsetof(Span, remote) == 64, "the fast paths touch one cache line");
-static_assert(sizeof(Span) == 128);
+static_assert(sizeof(Span) == 128, "two lines, which some processors fetch together: no neighbour shares them");
 static_assert(class_capacity(0) <= UINT16_MAX);
 static_assert(kMaxSmallSize <= UINT16_MAX);
 static_assert(std::atomic<RemoteChain>::is_always_lock_free);

@@ -16,7 +16,7 @@ uint64_t live_blocks_of(const Span* s) {
       live = static_cast<uint64_t>(s->countdown);
       break;
     case SpanPlace::kFull:
-      live = s->capacity;
+      live = s->carved;
       break;
     case SpanPlace::kCurrent:
     case SpanPlace::kNowhere:

@@ -81,30 +81,19 @@ MCache* attach() {
 
 }  // namespace
 
-SlowPath::SlowPath() {
-  MCache* mcache = tls_mcache;
-  if (TRI_UNLIKELY(mcache == &empty_mcache)) {
-    if (tls_life == Life::kAttaching) {
-      reentered_ = true;
-      return;
-    }
-    temporary_ = tls_life == Life::kEnded;
-    mcache = attach();
-    if (mcache == nullptr) return;
-  }
-  if (TRI_UNLIKELY(mcache->busy)) {
+void SlowPath::enter_slow(MCache* mcache) {
+  if (mcache != &empty_mcache || tls_life == Life::kAttaching) {
     reentered_ = true;
     return;
   }
+  temporary_ = tls_life == Life::kEnded;
+  mcache = attach();
+  if (mcache == nullptr) return;
   mcache->busy = true;
   mcache_ = mcache;
 }
 
-SlowPath::~SlowPath() {
-  if (mcache_ == nullptr) return;
-  mcache_->busy = false;
-  if (TRI_UNLIKELY(temporary_)) detach();
-}
+void SlowPath::leave_temporary() { detach(); }
 
 size_t Thread::count() { return thread_list.count(); }
 

@@ -42,8 +42,20 @@ inline MCache* current_mcache() { return tls_mcache; }
 /// one, or if this thread is in a slow path already, below the signal handler that is running now: `reentered` then.
 class SlowPath {
  public:
-  SlowPath();
-  ~SlowPath();
+  SlowPath() {
+    MCache* const mcache = current_mcache();
+    if (TRI_UNLIKELY(mcache->busy)) {
+      enter_slow(mcache);
+    } else {
+      mcache->busy = true;
+      mcache_ = mcache;
+    }
+  }
+  ~SlowPath() {
+    if (TRI_UNLIKELY(mcache_ == nullptr)) return;
+    mcache_->busy = false;
+    if (TRI_UNLIKELY(temporary_)) leave_temporary();
+  }
   SlowPath(const SlowPath&) = delete;
   SlowPath& operator=(const SlowPath&) = delete;
 
@@ -51,6 +63,9 @@ class SlowPath {
   bool reentered() const { return reentered_; }
 
  private:
+  void enter_slow(MCache* mcache);
+  void leave_temporary();
+
   MCache* mcache_ = nullptr;
   bool reentered_ = false;
   bool temporary_ = false;

@@ -15,7 +15,7 @@ using BlockBits = PageBits<(kMaxCapacity + 63) / 64 * 64>;
 /// Marks the blocks of a list; stops at what is no link, and after as many blocks as there are.
 void mark_list(const Span* s, uint64_t head, BlockBits* bits) {
   uint32_t n = 0;
-  for (uint64_t offset = head; offset != 0 && s->is_block(offset) && n < s->capacity; ++n) {
+  for (uint64_t offset = head; offset != 0 && s->is_block(offset) && n < s->carved; ++n) {
     bits->set(offset / s->size - 1, 1);
     offset = s->load_link(s->block_at(offset));
   }
@@ -28,7 +28,7 @@ int walk_span(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
   if (s->kind != SpanKind::kSmall) return 0;
   BlockBits free_blocks;
   mark_list(s, s->free, &free_blocks);
-  mark_list(s, s->remote.load(std::memory_order_acquire).head, &free_blocks);
+  mark_list(s, s->remote.load(std::memory_order_acquire).head(), &free_blocks);
   const uint32_t carved = s->carved;
   for (uint32_t i = 0; i < carved; ++i) {
     if (free_blocks.test(i)) continue;

@@ -131,7 +131,7 @@ bool tri_expand(void* p, size_t n) { return resize_in_place(p, n); }
 
 void tri_free(void* p) { deallocate(p); }
 
-void tri_free_sized(void* p, size_t n) { deallocate_sized(p, n, kBlockAlignment); }
+void tri_free_sized(void* p, size_t n) { deallocate_sized(p, n); }
 
 void tri_free_batch(void** p, size_t n) {
   for (size_t i = 0; i < n; ++i) deallocate(p[i]);

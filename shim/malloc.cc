@@ -92,9 +92,11 @@ void* reallocf(void* p, size_t n) {
 
 void cfree(void* p) { deallocate(p); }
 
-void free_sized(void* p, size_t n) { deallocate_sized(p, n, kBlockAlignment); }
+void free_sized(void* p, size_t n) { deallocate_sized(p, n); }
 
-void free_aligned_sized(void* p, size_t alignment, size_t n) { deallocate_sized(p, n, round_alignment(alignment)); }
+void free_aligned_sized(void* p, size_t alignment, size_t n) {
+  deallocate_aligned_sized(p, n, round_alignment(alignment));
+}
 
 void* aligned_alloc(size_t alignment, size_t n) { return allocate_rounded(alignment, n); }
 
@@ -127,7 +129,9 @@ size_t nallocx(size_t n, int flags) {
   return c < kSizeClasses ? class_size(c) : good_size(n <= kMaxSmallSize ? kMaxSmallSize + 1 : n);
 }
 
-void sdallocx(void* p, size_t n, int flags) { deallocate_sized(p, n, size_t{1} << (flags & 63)); }
+void sdallocx(void* p, size_t n, int flags) {
+  deallocate_aligned_sized(p, n, size_t{1} << (flags & 63));
+}
 
 void* __libc_malloc(size_t n) { return malloc(n); }
 void* __libc_calloc(size_t count, size_t size) { return calloc(count, size); }

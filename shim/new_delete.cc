@@ -86,15 +86,15 @@ void operator delete(void* p) noexcept { deallocate(p); }
 void operator delete[](void* p) noexcept { deallocate(p); }
 void operator delete(void* p, const std::nothrow_t&) noexcept { deallocate(p); }
 void operator delete[](void* p, const std::nothrow_t&) noexcept { deallocate(p); }
-void operator delete(void* p, size_t n) noexcept { deallocate_sized(p, n, kBlockAlignment); }
-void operator delete[](void* p, size_t n) noexcept { deallocate_sized(p, n, kBlockAlignment); }
+void operator delete(void* p, size_t n) noexcept { deallocate_sized(p, n); }
+void operator delete[](void* p, size_t n) noexcept { deallocate_sized(p, n); }
 void operator delete(void* p, std::align_val_t) noexcept { deallocate(p); }
 void operator delete[](void* p, std::align_val_t) noexcept { deallocate(p); }
 void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate(p); }
 void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate(p); }
-void operator delete(void* p, size_t n, std::align_val_t a) noexcept { deallocate_sized(p, n, static_cast<size_t>(a)); }
+void operator delete(void* p, size_t n, std::align_val_t a) noexcept { deallocate_aligned_sized(p, n, static_cast<size_t>(a)); }
 void operator delete[](void* p, size_t n, std::align_val_t a) noexcept {
-  deallocate_sized(p, n, static_cast<size_t>(a));
+  deallocate_aligned_sized(p, n, static_cast<size_t>(a));
 }
 
 #pragma GCC visibility pop
