@@ -57,10 +57,23 @@ void* map_sparse(size_t bytes) {
   return nullptr;
 }
 
+// Which kernel pages of the near table are writable already: blocks with mappings of their own come and go often.
+constinit PageBits<align_up(kNearBytes / kPageSize * sizeof(Entry) / 4096, 64)> near_writable = {};
+
 bool make_writable(void* begin, size_t bytes) {
   const size_t first = align_down(reinterpret_cast<size_t>(begin), os::page_size());
   const size_t last = align_up(reinterpret_cast<size_t>(begin) + bytes, os::page_size());
   return os::commit(reinterpret_cast<void*>(first), last - first);
+}
+
+bool make_near_writable(size_t index, size_t pages) {
+  const size_t per_page = os::page_size() / sizeof(Entry);
+  const size_t first = index / per_page;
+  const size_t count = (index + pages - 1) / per_page - first + 1;
+  if (near_writable.all(first, count)) return true;
+  if (!make_writable(&near_entries[index], pages * sizeof(Entry))) return false;
+  near_writable.set(first, count);
+  return true;
 }
 
 bool place_window(const void* p) {
@@ -87,7 +100,7 @@ Span* far_lookup(const void* p) {
 bool prepare(const void* p, size_t bytes) {
   if (near_pages == 0 && !place_window(p)) return false;
   size_t index;
-  if (is_near(p, &index)) return make_writable(&near_entries[index], bytes / kPageSize * sizeof(Entry));
+  if (is_near(p, &index)) return make_near_writable(index, bytes / kPageSize);
   if (leaf_of(p) != nullptr) return true;
   const size_t slot = slot_of(p);
   if (slot >= kSlots) return false;

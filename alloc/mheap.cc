@@ -144,7 +144,8 @@ Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
   if (bytes > PTRDIFF_MAX - kPageSize) return nullptr;
   const size_t mapped = align_up(bytes, kPageSize);
   // The system call is made outside of the lock: it may take long when there are many mappings.
-  auto* p = static_cast<char*>(os::map(mapped, alignment < kPageSize ? kPageSize : alignment));
+  // The kernel's alignment will do: a block of this size has its pagemap entry for itself wherever it starts.
+  auto* p = static_cast<char*>(os::map(mapped, alignment < os::page_size() ? os::page_size() : alignment));
   if (p == nullptr) return nullptr;
   if (huge_pages_ != HugePages::kAuto) os::advise_huge(p, mapped, huge_pages_ == HugePages::kAlways ? 1 : -1);
   Span* s = nullptr;
@@ -248,8 +249,8 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
 void* MHeap::remap_huge(Span* s, size_t bytes) {
   if (bytes > PTRDIFF_MAX - kPageSize) return nullptr;
   const size_t new_bytes = align_up(bytes, kPageSize);
-  // The kernel moves to an address aligned to its own page, not to ours: so the new place is found first.
-  auto* place = static_cast<char*>(os::reserve(new_bytes, kPageSize));
+  // The pagemap must have room for the new place before the kernel moves the block there.
+  auto* place = static_cast<char*>(os::reserve(new_bytes, os::page_size()));
   if (place == nullptr) return nullptr;
   LockGuard guard(lock_);
   if (!pagemap::prepare(place, kPageSize) || !os::move(s->start, s->bytes, place, new_bytes)) {
