@@ -145,7 +145,10 @@ bool is_foreign(const void* p, Operation operation) {
 uint64_t corrupt_link(const Span* s, const void* block) {
   if (!misuse::enabled()) return 0;
   Line line;
-  line.text("tri: block ").pointer(block).text(" was written after it was freed");
+  // A small change of a link leads to no block; then the block that held it cannot be named, as it has been handed out.
+  const bool is_block = s->is_block(s->offset_of(block));
+  line.text(is_block ? "tri: block " : "tri: free list at ").pointer(block);
+  line.text(is_block ? " was written after it was freed" : " was overwritten");
   misuse::class_of(line, s);
   misuse::finish(line);
   return 0;

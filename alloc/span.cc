@@ -58,7 +58,7 @@ uint32_t Span::free_length() const {
 }
 
 void Span::check_first() {
-  if (load_link(block_at(free)) > limit) free = corrupt_link(this, block_at(free));
+  if (!is_block(free) || load_link(block_at(free)) > limit) free = corrupt_link(this, block_at(free));
 }
 
 void Span::verify() const {

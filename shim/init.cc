@@ -50,16 +50,15 @@ void child_after_fork() {
   set_next_allocator(next_allocator);
   misuse::set_next_allocator_probe(another_allocator_is_loaded);
   pthread_atfork(fork_prepare, fork_parent, child_after_fork);
-  on_exit(note_exit_status, nullptr);
   read_options();
-  join_stats_page();
+  prepare_report();
+  // The first handler to be registered is the last to run.
+  on_exit(report_at_exit, nullptr);
   if (options.verbose && concerns_this_program()) {
     Line line;
     line.text("tri: version " TRI_VERSION " is active").in_program().write_to(2);
   }
 }
-
-[[gnu::destructor]] void finish() { report_at_exit(); }
 
 }  // namespace
 }  // namespace tri

@@ -52,14 +52,28 @@ void* new_nothrow(const char* name, size_t n, const std::nothrow_t& tag) {
   return p != nullptr ? p : ask_host<NewNothrow, size_t, const std::nothrow_t&>(name, n, tag);
 }
 
+/// The host's aligned operators round the size up without a look at overflow; their plain ones refuse it as they should.
+bool is_too_large(size_t n, size_t alignment) { return n > PTRDIFF_MAX - alignment; }
+
 void* new_aligned(const char* name, size_t n, std::align_val_t alignment) {
-  void* const p = allocate_aligned(n, static_cast<size_t>(alignment));
-  return p != nullptr ? p : ask_host<NewAligned>(name, n, alignment);
+  const auto a = static_cast<size_t>(alignment);
+  if (TRI_LIKELY(is_power_of_two(a) && !is_too_large(n, a))) {
+    if (void* p = allocate_aligned(n, a)) return p;
+  } else if (is_power_of_two(a)) {
+    return ask_host<New>("_Znwm", n);
+  }
+  return ask_host<NewAligned>(name, n, alignment);
 }
 
 void* new_aligned_nothrow(const char* name, size_t n, std::align_val_t alignment, const std::nothrow_t& tag) {
-  void* const p = allocate_aligned(n, static_cast<size_t>(alignment));
-  return p != nullptr ? p : ask_host<NewAlignedNothrow, size_t, std::align_val_t, const std::nothrow_t&>(name, n, alignment, tag);
+  const auto a = static_cast<size_t>(alignment);
+  if (TRI_LIKELY(is_power_of_two(a) && !is_too_large(n, a))) {
+    if (void* p = allocate_aligned(n, a)) return p;
+  } else if (is_power_of_two(a)) {
+    return ask_host<NewNothrow, size_t, const std::nothrow_t&>("_ZnwmRKSt9nothrow_t", n, tag);
+  }
+  using Args = NewAlignedNothrow;
+  return ask_host<Args, size_t, std::align_val_t, const std::nothrow_t&>(name, n, alignment, tag);
 }
 
 }  // namespace

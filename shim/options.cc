@@ -22,6 +22,8 @@ constinit Options options;
 
 namespace {
 
+constinit int kept_stderr = -1;
+
 struct Text {
   const char* data;
   size_t size;
@@ -272,9 +274,22 @@ bool concerns_this_program() {
   return false;
 }
 
+void keep_stderr() {
+  if (!options.stats || options.page[0] != 0 || strcmp(options.report, "stderr") != 0) return;
+  // High, where it is in nobody's way.
+  constexpr int kFromHere = 200;
+  const int saved_errno = errno;
+  kept_stderr = fcntl(2, F_DUPFD_CLOEXEC, kFromHere);
+  errno = saved_errno;
+}
+
 int open_report(bool* close_it) {
   *close_it = false;
-  if (strcmp(options.report, "stderr") == 0) return 2;
+  if (strcmp(options.report, "stderr") == 0) {
+    // The program may have closed both, or put something else in their place.
+    if (fcntl(2, F_GETFD) >= 0) return 2;
+    return kept_stderr >= 0 && fcntl(kept_stderr, F_GETFD) >= 0 ? kept_stderr : -1;
+  }
   if (strncmp(options.report, "fd:", 3) == 0) return atoi(options.report + 3);
   Line path;
   for (const char* s = options.report; *s != 0; ++s) {

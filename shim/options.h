@@ -28,6 +28,9 @@ int get_option(const char* key, char* buffer, size_t length);
 /// True if the program's name matches the option `only`.
 bool concerns_this_program();
 
+/// If a report will go to stderr: keeps a second descriptor of it, for programs that close theirs before they exit.
+void keep_stderr();
+
 /// The descriptor that reports go to, or -1; *close_it tells whether it was opened for this.
 int open_report(bool* close_it);
 

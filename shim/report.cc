@@ -21,7 +21,6 @@ namespace {
 constinit StatsPage* page = nullptr;
 constinit ProcessSlot* slot = nullptr;
 constinit int64_t started_ns = 0;
-constinit int exit_status = 0;
 // For a process that has no slot: a forked child whose launcher's page is full.
 constinit Counters private_counters;
 
@@ -39,8 +38,9 @@ void claim_slot() {
 
 }  // namespace
 
-void join_stats_page() {
+void prepare_report() {
   started_ns = os::now_ns();
+  keep_stderr();
   if (options.page[0] == 0) return;
   const int saved_errno = errno;
   const int fd = open(options.page, O_RDWR | O_CLOEXEC);
@@ -85,9 +85,7 @@ void write_stats_report(int fd, const char* end) {
   out.write_to(fd);
 }
 
-void note_exit_status(int status, void*) { exit_status = status; }
-
-void report_at_exit() {
+void report_at_exit(int status, void*) {
   if (slot != nullptr) {
     slot->final = take_stats();
     slot->rss_bytes = os::resident_bytes();
@@ -99,9 +97,14 @@ void report_at_exit() {
   const int saved_errno = errno;
   bool close_it = false;
   const int fd = open_report(&close_it);
-  Line end;
-  end.text("exit ").number(static_cast<int64_t>(exit_status)).text("", 1);
-  if (fd >= 0) write_stats_report(fd, end.data());
+  Line line;
+  if (fd >= 0) {
+    line.text("exit ").number(static_cast<int64_t>(status & 0xff)).text("", 1);
+    write_stats_report(fd, line.data());
+  } else {
+    line.text("tri: cannot write the report to ").text(options.report).text(": ").text(strerrorname_np(errno)).text("\n");
+    line.write_to(2);
+  }
   if (close_it) close(fd);
   errno = saved_errno;
 }

@@ -4,16 +4,15 @@
 
 namespace tri {
 
-/// Claims a slot of the launcher's page, if there is a launcher; counters move there. Before main().
-void join_stats_page();
+/// Claims a slot of the launcher's page, if there is a launcher; counters move there. Else, if a report is wanted on
+/// stderr, keeps a descriptor of it: many programs close theirs before they exit. Before main().
+void prepare_report();
 /// In a forked child: a slot of its own, or none.
 void leave_parents_slot();
 /// The nine lines about this process, now.
 void write_stats_report(int fd, const char* end);
-/// Remembers the status that the process exits with.
-void note_exit_status(int status, void*);
-/// At exit: fills the launcher's slot, or prints if TRI=stats:on.
-void report_at_exit();
+/// For on_exit(): fills the launcher's slot, or prints if TRI=stats:on.
+void report_at_exit(int status, void*);
 
 }  // namespace tri
 

@@ -14,11 +14,16 @@
 namespace tri {
 namespace {
 
-#if defined(__x86_64__)
-constexpr unsigned kMachine = EM_X86_64;
-#elif defined(__aarch64__)
-constexpr unsigned kMachine = EM_AARCH64;
-#endif
+/// What this program, and so libtri.so beside it, is made for.
+unsigned own_machine() {
+  Elf64_Ehdr elf = {};
+  const int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    if (read(fd, &elf, sizeof elf) != sizeof elf) elf.e_machine = EM_NONE;
+    close(fd);
+  }
+  return elf.e_machine;
+}
 
 /// The interpreter that a script's first line names; empty if it is no script.
 std::string script_interpreter(const std::vector<char>& head) {
@@ -35,7 +40,7 @@ std::string check_elf(int fd, const std::vector<char>& head) {
     return "it is neither an ELF program nor a script";
   }
   memcpy(&elf, head.data(), sizeof elf);
-  if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != kMachine) {
+  if (elf.e_ident[EI_CLASS] != ELFCLASS64 || elf.e_machine != own_machine()) {
     return "it is made for another architecture than libtri.so";
   }
   std::vector<Elf64_Phdr> headers(elf.e_phnum);

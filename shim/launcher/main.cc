@@ -129,6 +129,22 @@ void print_report(const tri::StatsPage& page, pid_t pid, int status, const rusag
   out.write_to(2);
 }
 
+pid_t program_pid = 0;
+
+void forward(int number, siginfo_t* info, void*) {
+  // What the terminal sends reaches the program as well; what another process sends was meant for it, too.
+  if (info->si_code <= 0) kill(program_pid, number);
+}
+
+/// The launcher stays to report, whatever it is sent.
+void forward_signals_to(pid_t pid) {
+  program_pid = pid;
+  struct sigaction action = {};
+  action.sa_sigaction = forward;
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  for (int number : {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGCONT}) sigaction(number, &action, nullptr);
+}
+
 int run(const std::vector<std::string>& settings, char** command) {
   const std::string program = tri::find_program(command[0]);
   if (program.empty()) fail(127, std::string(command[0]) + ": not found");
@@ -147,16 +163,20 @@ int run(const std::vector<std::string>& settings, char** command) {
   setenv("TRI", options.c_str(), 1);
 
   const int64_t started = now_ms();
+  // A signal that comes before the program is there waits until it can be passed on.
+  sigset_t all, old;
+  sigfillset(&all);
+  sigprocmask(SIG_SETMASK, &all, &old);
   const pid_t pid = fork();
   if (pid < 0) fail(126, std::string("cannot fork: ") + strerror(errno));
   if (pid == 0) {
+    sigprocmask(SIG_SETMASK, &old, nullptr);
     execv(program.c_str(), command);
     fprintf(stderr, "tri: %s: %s\n", program.c_str(), strerror(errno));
     _exit(errno == ENOENT ? 127 : 126);
   }
-  // What the terminal sends reaches the program as well; the launcher stays to report.
-  signal(SIGINT, SIG_IGN);
-  signal(SIGQUIT, SIG_IGN);
+  forward_signals_to(pid);
+  sigprocmask(SIG_SETMASK, &old, nullptr);
   int status = 0;
   rusage usage{};
   while (wait4(pid, &status, 0, &usage) < 0) {

@@ -117,21 +117,26 @@ Mapping what_is_mapped_at(const void* p, char* name, size_t name_size) {
   LineReader maps("/proc/self/maps");
   if (!maps.is_open()) return Mapping::kUnknown;
   const auto here = reinterpret_cast<uint64_t>(__builtin_frame_address(0));
+  // The zeroed data of a file (.bss) is an anonymous mapping right behind the file's.
+  uint64_t file_end = 0;
+  name[0] = 0;
   while (char* line = maps.next()) {
     // "7f12a000-7f12b000 rw-p 00000000 08:01 1234   /usr/lib/x.so"
     const char* s = line;
     uint64_t begin = 0;
     uint64_t end = 0;
     if (!parse_hex(&s, &begin) || *s++ != '-' || !parse_hex(&s, &end)) continue;
-    if (address < begin || address >= end) continue;
-    if (here >= begin && here < end) return Mapping::kStack;
-    if (strstr(s, "[stack") != nullptr) return Mapping::kStack;
-    if (strstr(s, "[heap]") != nullptr) return Mapping::kBreak;
     const char* slash = strrchr(s, '/');
-    if (slash == nullptr) return Mapping::kAnonymous;
-    strncpy(name, slash + 1, name_size - 1);
-    name[name_size - 1] = 0;
-    return Mapping::kFile;
+    if (slash != nullptr) {
+      file_end = end;
+      strncpy(name, slash + 1, name_size - 1);
+      name[name_size - 1] = 0;
+    }
+    if (address < begin || address >= end) continue;
+    if ((here >= begin && here < end) || strstr(s, "[stack") != nullptr) return Mapping::kStack;
+    if (strstr(s, "[heap]") != nullptr) return Mapping::kBreak;
+    const bool is_file = slash != nullptr || (begin == file_end && strchr(s, '[') == nullptr);
+    return is_file ? Mapping::kFile : Mapping::kAnonymous;
   }
   return Mapping::kNone;
 }
