@@ -7,7 +7,7 @@ namespace tri::pagemap {
 
 constinit uintptr_t near_base = 0;
 constinit size_t near_pages = 0;
-constinit Entry* near_entries = nullptr;
+constinit NearEntry* near_entries = nullptr;
 
 namespace {
 
@@ -17,7 +17,7 @@ constexpr size_t kNearSlots = kNearBytes / kArenaBytes + 1;
 constinit std::atomic<Arena*> near_arenas[kNearSlots] = {};
 
 struct Leaf {
-  Entry entries[kArenaPages];
+  FarEntry entries[kArenaPages];  // null: no span
   std::atomic<Arena*> arena;
 };
 constexpr size_t kLeafBytes = align_up(sizeof(Leaf), 4096);
@@ -25,6 +25,7 @@ constexpr size_t kLeafBytes = align_up(sizeof(Leaf), 4096);
 // kSlots words, made when first needed.
 constinit std::atomic<std::atomic<Leaf*>*> far_table{nullptr};
 
+size_t page_in_slot(const void* p) { return (reinterpret_cast<uintptr_t>(p) >> kPageShift) % kArenaPages; }
 size_t slot_of(const void* p) { return reinterpret_cast<uintptr_t>(p) >> kArenaShift; }
 
 Leaf* leaf_of(const void* p) {
@@ -32,13 +33,6 @@ Leaf* leaf_of(const void* p) {
   auto* table = far_table.load(std::memory_order_acquire);
   const size_t slot = slot_of(p);
   return table == nullptr || slot >= kSlots ? nullptr : table[slot].load(std::memory_order_acquire);
-}
-
-Entry* entry_of(const void* p) {
-  size_t index;
-  if (is_near(p, &index)) return &near_entries[index];
-  Leaf* leaf = leaf_of(p);
-  return leaf == nullptr ? nullptr : &leaf->entries[(reinterpret_cast<uintptr_t>(p) >> kPageShift) % kArenaPages];
 }
 
 std::atomic<Arena*>* arena_entry_of(const void* p) {
@@ -58,7 +52,7 @@ void* map_sparse(size_t bytes) {
 }
 
 // Which kernel pages of the near table are writable already: blocks with mappings of their own come and go often.
-constinit PageBits<align_up(kNearBytes / kPageSize * sizeof(Entry) / 4096, 64)> near_writable = {};
+constinit PageBits<align_up(sizeof(NearTable) / 4096 + 1, 64)> near_writable = {};
 
 bool make_writable(void* begin, size_t bytes) {
   const size_t first = align_down(reinterpret_cast<size_t>(begin), os::page_size());
@@ -67,23 +61,23 @@ bool make_writable(void* begin, size_t bytes) {
 }
 
 bool make_near_writable(size_t index, size_t pages) {
-  const size_t per_page = os::page_size() / sizeof(Entry);
-  const size_t first = index / per_page;
-  const size_t count = (index + pages - 1) / per_page - first + 1;
-  if (near_writable.all(first, count)) return true;
-  if (!make_writable(&near_entries[index], pages * sizeof(Entry))) return false;
-  near_writable.set(first, count);
+  const size_t first = (sizeof(Span) + index * sizeof(NearEntry)) / os::page_size();
+  const size_t last = (sizeof(Span) + (index + pages) * sizeof(NearEntry) - 1) / os::page_size();
+  if (near_writable.all(first, last - first + 1)) return true;
+  if (!make_writable(&near_entries[index], pages * sizeof(NearEntry))) return false;
+  near_writable.set(first, last - first + 1);
   return true;
 }
 
 bool place_window(const void* p) {
   const bool is_limited = os::address_space_limit() != SIZE_MAX;
   const size_t bytes = is_limited ? kNearBytesIfLimited : kNearBytes;
-  auto* entries = static_cast<Entry*>(map_sparse(bytes / kPageSize * sizeof(Entry)));
-  if (entries == nullptr) return false;
+  const size_t table_bytes = align_up(sizeof(Span) + bytes / kPageSize * sizeof(NearEntry), os::page_size());
+  auto* table = static_cast<NearTable*>(map_sparse(table_bytes));
+  if (table == nullptr) return false;
   const size_t above = align_down(reinterpret_cast<uintptr_t>(p), kArenaBytes) + kNearAbove;
   near_base = above > bytes ? above - bytes : 0;
-  near_entries = entries;
+  near_entries = table->entries;
   near_pages = bytes / kPageSize;
   return true;
 }
@@ -93,8 +87,8 @@ bool place_window(const void* p) {
 Span* far_lookup(const void* p) {
   Leaf* leaf = leaf_of(p);
   if (leaf == nullptr) return &null_span;
-  const Entry& entry = leaf->entries[(reinterpret_cast<uintptr_t>(p) >> kPageShift) % kArenaPages];
-  return span_of(entry.load(std::memory_order_relaxed));
+  Span* s = leaf->entries[page_in_slot(p)].load(std::memory_order_relaxed);
+  return s == nullptr ? &null_span : s;
 }
 
 bool prepare(const void* p, size_t bytes) {
@@ -118,10 +112,17 @@ bool prepare(const void* p, size_t bytes) {
 }
 
 void set(const void* p, size_t pages, Span* span) {
-  const uintptr_t distance = reinterpret_cast<uintptr_t>(span) - reinterpret_cast<uintptr_t>(&null_span);
-  Entry* const entries = entry_of(p);
-  TRI_ASSERT(entries != nullptr);
-  for (size_t i = 0; i < pages; ++i) entries[i].store(distance, std::memory_order_relaxed);
+  size_t index;
+  if (is_near(p, &index)) {
+    const uintptr_t distance =
+        span == &null_span ? 0 : reinterpret_cast<uintptr_t>(span) + sizeof(Span) - reinterpret_cast<uintptr_t>(near_entries);
+    for (size_t i = 0; i < pages; ++i) near_entries[index + i].store(distance, std::memory_order_relaxed);
+    return;
+  }
+  Leaf* const leaf = leaf_of(p);
+  TRI_ASSERT(leaf != nullptr);
+  Span* const entry = span == &null_span ? nullptr : span;
+  for (size_t i = 0; i < pages; ++i) leaf->entries[page_in_slot(p) + i].store(entry, std::memory_order_relaxed);
 }
 
 Arena* arena_of(const void* p) {

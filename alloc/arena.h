@@ -9,8 +9,9 @@
 //                that the span touched.
 //
 // The pagemap has a near part and a far part. Near is a window of 16 GiB of addresses around the first arena, where the
-// kernel puts mappings next: a flat table with a word for each page, the distance of its span from null_span. An untouched
-// word is 0 and means null_span, so the table costs only the parts that are in use, and free() tests nothing. Far is the
+// kernel puts mappings next: a flat table with a word for each page, the distance of its span from the record before the
+// table. That is a record of zeros: so an untouched word leads to a span that nobody owns, the table costs only the parts that
+// are in use, and free() tests nothing. Far is the
 // rest of the 47-bit address space: a table of slots, and for each slot in use a leaf like a piece of the near table. Most
 // programs never need it, and it is not even reserved before.
 //
@@ -66,17 +67,19 @@ inline constexpr size_t kNearBytes = size_t{16} << 30;
 // With a limit on address space: 1 GiB, whose table takes a MiB.
 inline constexpr size_t kNearBytesIfLimited = size_t{1} << 30;
 
-// Distance of a span from null_span, in bytes, modulo 2^64.
-using Entry = std::atomic<uintptr_t>;
+using FarEntry = std::atomic<Span*>;
+using NearEntry = std::atomic<uintptr_t>;
 
-inline Span* span_of(uintptr_t entry) {
-  return reinterpret_cast<Span*>(reinterpret_cast<uintptr_t>(&null_span) + entry);
-}
+struct NearTable {
+  Span null;  // zeros; never written
+  NearEntry entries[kNearBytes / kPageSize];
+};
+static_assert(offsetof(NearTable, entries) == sizeof(Span));
 
 // The near window. Set once, before the process has a block; no pages before, so that free() may be the first call of all.
 TRI_INTERNAL extern constinit uintptr_t near_base;
 TRI_INTERNAL extern constinit size_t near_pages;
-TRI_INTERNAL extern constinit Entry* near_entries;
+TRI_INTERNAL extern constinit NearEntry* near_entries;
 
 /// True if p is in the near window; *index is then its page there.
 inline bool is_near(const void* p, size_t* index) {
@@ -84,15 +87,21 @@ inline bool is_near(const void* p, size_t* index) {
   return TRI_LIKELY(*index < near_pages);
 }
 
+/// The span of a page of the window; for a page without one, a record that nobody owns, of kind kNone.
 /// relaxed: who holds a block got it, with everything that led to it, from the thread that made its span.
-inline Span* near_span(size_t index) { return span_of(near_entries[index].load(std::memory_order_relaxed)); }
+inline Span* near_span(size_t index) {
+  const uintptr_t distance = near_entries[index].load(std::memory_order_relaxed);
+  return reinterpret_cast<Span*>(reinterpret_cast<uintptr_t>(near_entries) + distance - sizeof(Span));
+}
 
 [[gnu::noinline]] Span* far_lookup(const void* p);
 
 /// The span of the page that p points into, or &null_span. Any thread, any p.
 inline Span* lookup(const void* p) {
   size_t index;
-  return is_near(p, &index) ? near_span(index) : far_lookup(p);
+  if (!is_near(p, &index)) return far_lookup(p);
+  Span* const s = near_span(index);
+  return s->kind == SpanKind::kNone ? &null_span : s;
 }
 
 /// Makes room for entries for [p, p + bytes), which lies in one slot; the first call places the near window around p.

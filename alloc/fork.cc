@@ -23,9 +23,7 @@ namespace {
 // Long enough for any holder that is not waiting for this very thread.
 constexpr unsigned kPatienceMicroseconds = 2000;
 
-// Which locks fork_prepare() took; only the forking thread uses it, and forks do not overlap: kThreads is the first.
-constexpr size_t kLocks = kSizeClasses + 3;
-constinit bool taken[kLocks] = {};
+// Written by who holds all locks, and so by one forking thread at a time.
 constinit bool was_alone = false;
 
 template <class Fn>
@@ -37,17 +35,20 @@ void each_lock(Fn&& fn) {
   fn(i++, persistent::lock());
 }
 
+/// True in a signal handler that interrupted this thread's slow path.
+bool is_interrupted(const MCache* mine) { return mine != &empty_mcache && mine->busy; }
+
 /// Ends the list that starts at *head at the first link that is none; its last block and its length as a chain.
 RemoteChain repair_list(Span* s, uint64_t* head) {
   uint32_t n = 0;
   uint64_t previous = 0;
-  for (uint64_t offset = *head; offset != 0; ++n) {
+  for (uint64_t offset = *head; offset != kNil; ++n) {
     const bool is_sound = s->is_block(offset) && offset / s->size <= s->carved && n < s->carved;
     if (!is_sound) {
       if (previous == 0) {
-        *head = 0;
+        *head = kNil;
       } else {
-        s->store_link(s->block_at(previous), 0);
+        s->store_link(s->block_at(previous), kNil);
       }
       break;
     }
@@ -71,7 +72,7 @@ uint32_t repair_span(Span* s) {
   const uint32_t sum = uint32_t{free_blocks.count} + returned.count;
   // More than there are: the two lists hold a block in common. None of them can be trusted.
   if (sum <= s->carved) return s->carved - sum;
-  s->free = 0;
+  s->free = kNil;
   return s->carved;
 }
 
@@ -134,23 +135,22 @@ void collect_remote(MCache* mine) {
 
 void fork_prepare() {
   MCache* const mine = current_mcache();
-  const bool interrupted = mine != &empty_mcache && mine->busy;
-  each_lock([&](size_t i, Lock& lock) {
-    taken[i] = false;
-    if (!interrupted) {
-      lock.lock();
-      taken[i] = true;
-    } else if (!lock.held_by_me()) {
-      taken[i] = lock.try_lock_for(kPatienceMicroseconds);
-    }
-  });
-  const size_t others = thread_list.count() - (mine == &empty_mcache ? 0 : 1);
-  was_alone = others == 0;
+  if (is_interrupted(mine)) {
+    ForkLocks& locks = thread_of(mine)->fork_locks;
+    each_lock([&](size_t i, Lock& lock) {
+      locks.set(i, !lock.held_by_me() && lock.try_lock_for(kPatienceMicroseconds));
+    });
+    return;
+  }
+  each_lock([](size_t, Lock& lock) { lock.lock(); });
+  was_alone = thread_list.count() <= (mine == &empty_mcache ? 0U : 1U);
 }
 
 void fork_parent() {
-  each_lock([](size_t i, Lock& lock) {
-    if (taken[i]) lock.unlock();
+  MCache* const mine = current_mcache();
+  const bool interrupted = is_interrupted(mine);
+  each_lock([&](size_t i, Lock& lock) {
+    if (!interrupted || thread_of(mine)->fork_locks.test(i)) lock.unlock();
   });
 }
 
@@ -160,7 +160,7 @@ void fork_child() {
   const uint32_t parent_thread = sys::thread_id();
   sys::forget_thread_id();
   each_lock([&](size_t i, Lock& lock) {
-    if (taken[i]) {
+    if (!interrupted || thread_of(mine)->fork_locks.test(i)) {
       lock.unlock();
     } else if (!lock.was_held_by(parent_thread)) {
       lock.reset_after_fork();

@@ -26,12 +26,14 @@ void* allocate_without(const SlowPath& slow, size_t n, size_t alignment) {
   return slow.reentered() ? emergency::alloc(n, alignment) : nullptr;
 }
 
-/// Runs `allocate`, and once more after giving back all that this thread keeps for later.
+/// Runs `allocate`, and once more after giving back all that this thread keeps for later, and all free addresses: what is
+/// free may be too scattered, or in the wrong place, for what is wanted.
 template <class Fn>
 auto try_twice(MCache* mcache, Fn&& allocate) {
   auto result = allocate();
   if (TRI_LIKELY(result != nullptr)) return result;
   mcache->release_caches();
+  heap.release_free_addresses();
   return allocate();
 }
 
@@ -98,7 +100,7 @@ bool check_small(void* p, Span* s, Operation operation) {
   }
   // A word that decodes to an offset was put there by us: chance makes one in 2^46.
   const uint64_t link = s->load_link(p);
-  if (kChecks && (link == 0 || s->is_block(link))) {
+  if (kChecks && s->is_link(link)) {
     misuse::freed_twice(p, s, operation);
     return false;
   }

@@ -78,11 +78,11 @@ void set_next_allocator(NextAllocator (*find)());
 /// The first free block of a span; null if there is none, or if its link was overwritten, which the slow path reports.
 inline void* pop(Span* s) {
   const uint64_t offset = s->free;
-  if (TRI_UNLIKELY(offset == 0)) return nullptr;
+  if (TRI_UNLIKELY(offset == kNil)) return nullptr;
   char* const block = s->block_at(offset);
   const uint64_t next = s->load_link(block);
   if constexpr (kChecks) {
-    if (TRI_UNLIKELY(next > s->limit)) return nullptr;
+    if (TRI_UNLIKELY(next > kMaxOffset)) return nullptr;
   }
   s->free = next;
   // The list first, the block second, for a fork between the two: in the child a block is then lost at worst.
@@ -116,7 +116,7 @@ template <auto Slow, class Fits, class... Args>
   if constexpr (kChecks) {
     if (TRI_UNLIKELY(!fits(s))) return Slow(p, args...);
     if (TRI_UNLIKELY(offset * s->reciprocal >= s->reciprocal_bound)) return Slow(p, args...);
-    if (TRI_UNLIKELY(s->load_link(p) <= s->limit)) return Slow(p, args...);
+    if (TRI_UNLIKELY(Span::may_be_link(s->load_link(p)))) return Slow(p, args...);
   }
   s->store_link(p, s->free);
   std::atomic_signal_fence(std::memory_order_seq_cst);  // as in pop()

@@ -45,8 +45,8 @@ Span* MCache::refill(unsigned size_class) {
   if (partial[size_class].empty()) drain_notify(*this);
   if (++refills % kRefillsPerFlush == 0) remote.flush();
   Span* s = current[size_class];
-  if (s->free != 0) s->check_first();
-  if (s->free != 0 || (s != &empty_span && s->carve())) return s;
+  if (s->has_free()) s->check_first();
+  if (s->has_free() || (s != &empty_span && s->carve())) return s;
 
   retire_current(size_class);
   s = partial[size_class].pop_front();
@@ -67,7 +67,7 @@ Span* MCache::refill(unsigned size_class) {
   if (s == nullptr) return nullptr;
   s->place = SpanPlace::kCurrent;
   s->countdown = kNoCountdown;
-  if (s->free == 0 && !s->carve()) TRI_CHECK(!"a span on offer has room");
+  if (!s->has_free() && !s->carve()) TRI_CHECK(!"a span on offer has room");
   if constexpr (kVerify) s->verify();
   return s;
 }

@@ -26,7 +26,7 @@ void MCentral::put(Span* s, uint32_t in_use) {
   s->owner_tp.store(0, std::memory_order_relaxed);
   s->owner.store(nullptr, std::memory_order_release);
   ++spans_;
-  if (s->free == 0 && s->fully_carved()) {
+  if (!s->has_free() && s->fully_carved()) {
     s->place = SpanPlace::kFull;
   } else {
     s->place = SpanPlace::kPartial;

@@ -133,7 +133,6 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
   s->place = SpanPlace::kNowhere;
   s->origin = s->start;
   s->reciprocal = s->reciprocal_bound = 1;
-  s->limit = 0;
   s->size = 0;
   s->mapped_pages = static_cast<uint16_t>(count);
   pagemap::set(s->start, count, s);
@@ -159,7 +158,6 @@ Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
       s->place = SpanPlace::kNowhere;
       s->origin = p;
       s->reciprocal = s->reciprocal_bound = 1;
-      s->limit = 0;
       s->size = 0;
       s->needs_zero = false;
       s->mapped_pages = 1;
@@ -394,6 +392,26 @@ size_t MHeap::purge(size_t max_pages) {
     counters->returned_bytes.fetch_add(run.count * kPageSize, std::memory_order_relaxed);
   }
   return purged;
+}
+
+void MHeap::release_free_addresses() {
+  LockGuard guard(lock_);
+  for (size_t a = 0; a < pages_.arena_count(); ++a) {
+    Arena* const arena = pages_.arena(a);
+    while (arena->longest != 0) {
+      // Free pages are the heap's own; once allocated for good and not committed, they are nobody's (see arena.h).
+      const size_t page = arena->allocated.find(false, 0, kArenaPages);
+      const PageRun run{arena, page, arena->allocated.find(true, page, kArenaPages) - page};
+      if (!pages_.alloc_at(arena, run.page, run.count)) return;
+      const size_t committed = arena->committed.count(run.page, run.count);
+      arena->committed.clear(run.page, run.count);
+      arena->scavenged.clear(run.page, run.count);
+      counters->committed_bytes.fetch_sub(committed * kPageSize, std::memory_order_relaxed);
+      counters->arena_bytes.fetch_sub(run.count * kPageSize, std::memory_order_relaxed);
+      os::unmap(run.address(), run.count * kPageSize);
+    }
+  }
+  note_dirty();
 }
 
 size_t MHeap::take_lowest_dirty() {

@@ -53,6 +53,8 @@ class MHeap {
 
   /// Gives up to `max_pages` free pages back to the OS, from the end of the heap; returns how many. Any thread.
   size_t purge(size_t max_pages);
+  /// Gives all free pages and their addresses back, when address space has run out.
+  void release_free_addresses();
   size_t dirty_pages() const { return pages_.dirty_pages(); }
   /// The fewest dirty pages that there were since the last call: what was free all the time. Any thread.
   size_t take_lowest_dirty();

@@ -73,7 +73,7 @@ void RemoteBatches::add(Span* s, uint64_t offset) {
   Batch& batch = batches_[(reinterpret_cast<uintptr_t>(s) / sizeof(Span)) % kBatches];
   if (batch.span != s) {
     if (batch.span != nullptr) post(batch);
-    batch = {s, 0, static_cast<uint32_t>(offset), 0};
+    batch = {s, static_cast<uint32_t>(kNil), static_cast<uint32_t>(offset), 0};
     any_ = true;
   }
   s->store_link(s->block_at(offset), batch.head);

@@ -8,6 +8,18 @@ namespace tri {
 constinit Span empty_span;
 constinit Span null_span;
 
+namespace {
+
+/// Of an odd number, modulo 2^64: Newton's iteration, which doubles the correct bits (5 at first) each time.
+constexpr uint64_t inverse_of(uint64_t odd) {
+  uint64_t x = odd * 3 ^ 2;
+  for (int i = 0; i < 4; ++i) x *= 2 - odd * x;
+  return x;
+}
+static_assert(inverse_of(0x9e3779b97f4a7c15) * 0x9e3779b97f4a7c15 == 1);
+
+}  // namespace
+
 void init_small_span(Span* s, unsigned size_class, uint64_t key) {
   const size_t size = class_size(size_class);
   const size_t capacity = class_capacity(size_class);
@@ -18,10 +30,10 @@ void init_small_span(Span* s, unsigned size_class, uint64_t key) {
   s->size = static_cast<uint16_t>(size);
   s->least = static_cast<uint16_t>(size_class == 0 ? 0 : class_size(size_class - 1) + 1);
   s->origin = s->end() - capacity * size - size;
-  s->limit = capacity * size;
   s->reciprocal = s->reciprocal_bound = ~uint64_t{0} / size + 1;
-  s->key = key;
-  s->free = 0;
+  s->key = key | 1;
+  s->inverse = inverse_of(s->key);
+  s->free = kNil;
   s->carved = 0;
   s->mapped_pages = 0;
   s->countdown = kNoCountdown;
@@ -34,7 +46,7 @@ bool Span::carve() {
   const auto first_at = static_cast<size_t>(block_at(first) - start);
   const size_t pages_after = first_at / kPageSize + 1;
   uint64_t last = first;
-  while (last + size <= limit && static_cast<size_t>(block_at(last + size) - start) < pages_after * kPageSize) {
+  while (last + size <= limit() && static_cast<size_t>(block_at(last + size) - start) < pages_after * kPageSize) {
     last += size;
   }
   pagemap::set(start + mapped_pages * kPageSize, pages_after - mapped_pages, this);
@@ -50,7 +62,7 @@ bool Span::carve() {
 
 uint32_t Span::free_length() const {
   uint32_t n = 0;
-  for (uint64_t offset = free; offset != 0 && n < carved; ++n) {
+  for (uint64_t offset = free; offset != kNil && n < carved; ++n) {
     if (!is_block(offset)) break;
     offset = load_link(block_at(offset));
   }
@@ -58,17 +70,17 @@ uint32_t Span::free_length() const {
 }
 
 void Span::check_first() {
-  if (!is_block(free) || load_link(block_at(free)) > limit) free = corrupt_link(this, block_at(free));
+  if (!is_block(free) || !may_be_link(load_link(block_at(free)))) free = corrupt_link(this, block_at(free));
 }
 
 void Span::verify() const {
   TRI_CHECK(kind == SpanKind::kSmall);
   TRI_CHECK(carved <= capacity());
-  TRI_CHECK(origin + limit + size == end());
+  TRI_CHECK(key * inverse == 1);
   TRI_CHECK(static_cast<size_t>(origin + size - start) < size);
   TRI_CHECK(mapped_pages <= pages());
   uint32_t n = 0;
-  for (uint64_t offset = free; offset != 0; ++n) {
+  for (uint64_t offset = free; offset != kNil; ++n) {
     TRI_CHECK(is_block(offset));
     TRI_CHECK(offset <= uint64_t{carved} * size);
     TRI_CHECK(n < carved);

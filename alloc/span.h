@@ -1,12 +1,14 @@
 // span.h - A run of pages cut into blocks of one size, or holding one large block.
 //
-// Blocks of a small span lie against the end of the span, so that block k (from 1) starts at origin + k * size, and
-// origin + limit is the last. An *offset* is the distance from origin: it names a block in 32 bits, and 0 names none.
+// Blocks of a small span lie against its end, so that block k (from 1) starts at origin + k * size, and origin + limit is
+// the last. An *offset* is the distance from origin: it names a block in 32 bits. kNil, which is no multiple of 16, names
+// none.
 //
-//   free list    free -> offset of the first free block; the first word of a free block holds (next offset) ^ key.
-//                key is random and differs from span to span: a word that a program wrote there decodes to an offset
-//                above limit (but for one chance in 2^46) and is found out before anything follows it; and a block about
-//                to be freed whose first word decodes to an offset is free already. malloc() clears the word.
+//   free list    free -> offset of the first free block; the first word of a free block holds (next offset) * key, key
+//                being odd and random for each span, and (word) * inverse gives the offset back. Multiplication spreads
+//                every change of the word over the result, so a word that a program wrote there decodes to more than
+//                kMaxOffset (but for one chance in 2^46) and is found out before anything follows it. Likewise a block
+//                about to be freed whose first word decodes to an offset is free already. malloc() clears the word.
 //   carving      blocks join the free list a page at a time, as they are needed; only carved pages are in the
 //                pagemap, so a pointer to a block never handed out leads to no span.
 //   owner        the one thread that may touch free, countdown and the lists. Everyone else pushes to remote.
@@ -50,6 +52,12 @@ enum class SpanPlace : uint8_t {
   kCached,   // large: free, in a thread's large cache
 };
 
+// The end of a free list.
+inline constexpr uint64_t kNil = 8;
+static_assert(kNil % kBlockAlignment != 0);
+// No offset is larger, in a span of any class.
+inline constexpr uint64_t kMaxOffset = 256 * 1024;
+
 /// A chain of free blocks, in one word, so that compare-and-swap can change it; offsets are in units of 16 bytes. The tail
 /// is there so that a chain joins a list without a walk through blocks that are in another core's cache.
 struct alignas(8) RemoteChain {
@@ -57,23 +65,23 @@ struct alignas(8) RemoteChain {
   uint16_t tail_units = 0;
   uint16_t count = 0;
 
-  uint64_t head() const { return uint64_t{head_units} * kBlockAlignment; }
+  uint64_t head() const { return count == 0 ? kNil : uint64_t{head_units} * kBlockAlignment; }
   uint64_t tail() const { return uint64_t{tail_units} * kBlockAlignment; }
   static RemoteChain make(uint64_t head, uint64_t tail, uint64_t count) {
     return {static_cast<uint16_t>(head / kBlockAlignment), static_cast<uint16_t>(tail / kBlockAlignment),
             static_cast<uint16_t>(count)};
   }
 };
-static_assert(256 * 1024 / kBlockAlignment <= UINT16_MAX, "the last offset of the largest span fits");
+static_assert(kMaxOffset / kBlockAlignment <= UINT16_MAX, "the last offset of the largest span fits");
 
 inline constexpr int32_t kNoCountdown = INT32_MAX;
 
 struct alignas(128) Span {
   // What the fast paths touch: one cache line.
-  uint64_t free = 0;                     // owner
-  char* origin = nullptr;                // constant while in use, as all to limit
+  uint64_t free = kNil;                  // owner
+  char* origin = nullptr;                // constant while in use, as all to reciprocal_bound
   uint64_t key = 0;
-  uint64_t limit = 0;
+  uint64_t inverse = 0;                  // key * inverse == 1 modulo 2^64
   uint64_t reciprocal = 0;               // ceil(2^64 / size): offset * reciprocal < it only for multiples of size
   uint64_t reciprocal_bound = 0;         // the same again: a second memory operand is cheaper than a register
   std::atomic<uintptr_t> owner_tp{0};    // the owner's thread pointer, 0 without; written with owner
@@ -96,7 +104,9 @@ struct alignas(128) Span {
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
 
-  uint32_t capacity() const { return static_cast<uint32_t>(limit / size); }  // blocks
+  /// The offset of the last block.
+  uint64_t limit() const { return static_cast<uint64_t>(end() - origin) - size; }
+  uint32_t capacity() const { return static_cast<uint32_t>(limit() / size); }  // blocks
   size_t pages() const { return bytes >> kPageShift; }
   char* end() const { return start + bytes; }
   bool contains(const void* p) const { return p >= start && p < end(); }
@@ -106,10 +116,17 @@ struct alignas(128) Span {
   }
   char* block_at(uint64_t offset) const { return origin + offset; }
   /// True for the offset of a block, carved or not.
-  bool is_block(uint64_t offset) const { return offset * reciprocal < reciprocal_bound && offset != 0 && offset <= limit; }
+  bool is_block(uint64_t offset) const {
+    return offset - 1 < kMaxOffset && offset * reciprocal < reciprocal_bound && offset <= limit();
+  }
 
-  uint64_t load_link(const void* block) const { return *static_cast<const uint64_t*>(block) ^ key; }
-  void store_link(void* block, uint64_t next_offset) const { *static_cast<uint64_t*>(block) = next_offset ^ key; }
+  bool has_free() const { return free != kNil; }
+  uint64_t load_link(const void* block) const { return *static_cast<const uint64_t*>(block) * inverse; }
+  void store_link(void* block, uint64_t next_offset) const { *static_cast<uint64_t*>(block) = next_offset * key; }
+  /// Whether what load_link() gave can be a link: an offset or kNil. 0, which zeroed memory decodes to, is not.
+  static bool may_be_link(uint64_t link) { return link - 1 < kMaxOffset; }
+  /// Whether it is one.
+  bool is_link(uint64_t link) const { return link == kNil || is_block(link); }
 
   /// Blocks on the free list, at most capacity; stops at a link that is none. For the owner; others get a guess.
   uint32_t free_length() const;
@@ -122,7 +139,7 @@ struct alignas(128) Span {
   void check_first();
   /// Makes at least one more block free; false when all are carved.
   bool carve();
-  bool fully_carved() const { return uint64_t{carved} * size == limit; }
+  bool fully_carved() const { return uint64_t{carved} * size == limit(); }
   /// Checks the equations above that its owner can check.
   void verify() const;
 };

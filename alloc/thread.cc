@@ -9,6 +9,10 @@
 #include "alloc/thread_list.h"
 #include "tri_arch.h"
 
+// libc's, for the destructors of C++ thread_local variables.
+extern "C" int __cxa_thread_atexit_impl(void (*fn)(void*), void* argument, void* dso);
+extern "C" [[gnu::visibility("hidden")]] void* __dso_handle;
+
 namespace tri {
 
 constinit thread_local MCache* tls_mcache = &empty_mcache;
@@ -18,6 +22,7 @@ namespace {
 
 enum class Life : uint8_t {
   kNew,        // no record yet
+  kBeforeTls,  // the dynamic linker has not set up this very variable yet
   kAttaching,  // getting one
   kAttached,
   kEnded,      // the record is gone; the thread is running its very last destructors
@@ -50,24 +55,42 @@ void on_thread_exit(void* value) {
   if (tls_life == Life::kAttached && !tls_mcache->busy) detach();
 }
 
+/// The other way to hear of a thread's end, for programs that have taken all keys. It comes before the destructors of
+/// keys, so that what these allocate is served by a record for each call.
+void on_thread_exit_without_key(void*) {
+  if (tls_life == Life::kAttached && !tls_mcache->busy) detach();
+}
+
 void arm_exit_hook() {
-  // Made at the first allocation of the process, before the program can have used up the keys. Without one, the memory
-  // of ended threads is lost to others, but nothing breaks.
+  // Made at the first allocation of the process, as a rule before the program can have used up the keys.
   KeyState state = KeyState::kNone;
   if (key_state.load(std::memory_order_acquire) == KeyState::kNone &&
       key_state.compare_exchange_strong(state, KeyState::kMaking, std::memory_order_relaxed)) {
     const bool made = pthread_key_create(&key, on_thread_exit) == 0;
     key_state.store(made ? KeyState::kReady : KeyState::kNone, std::memory_order_release);
   }
-  // May allocate, which works by now.
-  if (key_state.load(std::memory_order_acquire) == KeyState::kReady) pthread_setspecific(key, reinterpret_cast<void*>(1));
+  // Both may allocate, which works by now.
+  if (key_state.load(std::memory_order_acquire) == KeyState::kReady) {
+    pthread_setspecific(key, reinterpret_cast<void*>(1));
+  } else {
+    __cxa_thread_atexit_impl(on_thread_exit_without_key, nullptr, &__dso_handle);
+  }
 }
+
+// The record of a thread that allocated before its thread-local variables were set up (see below).
+constinit Thread* early_thread = nullptr;
 
 /// Gives the calling thread a record; null when there is no memory.
 MCache* attach() {
   const Life before = tls_life;
   tls_life = Life::kAttaching;
-  Thread* const t = heap.init() ? thread_list.acquire() : nullptr;
+  Thread* t = nullptr;
+  if (early_thread != nullptr && early_thread->mcache.owner_tp == arch::thread_pointer()) {
+    t = early_thread;
+    early_thread = nullptr;
+  } else if (heap.init()) {
+    t = thread_list.acquire();
+  }
   if (t == nullptr) {
     tls_life = before;
     return nullptr;
@@ -75,9 +98,27 @@ MCache* attach() {
   t->mcache.owner_tp = arch::thread_pointer();
   tls_mcache = &t->mcache;
   tls_life = Life::kAttached;
-  if (before == Life::kNew) arm_exit_hook();
+  if (before == Life::kBeforeTls) {
+    early_thread = t;
+  } else if (before == Life::kNew) {
+    arm_exit_hook();
+  }
   return &t->mcache;
 }
+
+// A program may call malloc() while the dynamic linker is still relocating it: in the resolver of an indirect function.
+// Thread-local variables then read as zero; their first values are copied in only afterwards. This library is relocated
+// before the program, so a resolver of its own can put in what the fast path needs. When the linker's copy then wipes out
+// the thread's record, attach() finds it again.
+extern "C" void (*tri_before_tls())() {
+  if (tls_mcache == nullptr) {
+    tls_mcache = &empty_mcache;
+    tls_life = Life::kBeforeTls;
+  }
+  return [] {};
+}
+[[gnu::ifunc("tri_before_tls")]] void before_tls();
+[[gnu::used]] void (*const volatile keep_before_tls)() = before_tls;
 
 }  // namespace
 

@@ -17,10 +17,21 @@
 
 namespace tri {
 
+/// The locks that a fork in a signal handler took, by their order in fork.cc.
+class ForkLocks {
+ public:
+  void set(size_t i, bool value) { taken_[i] = value; }
+  bool test(size_t i) const { return taken_[i]; }
+
+ private:
+  bool taken_[kSizeClasses + 3] = {};
+};
+
 struct Thread {
   MCache mcache;
   // False once nothing more will be taken from mcache.notify by a thread of its own (see remote_free.cc).
   std::atomic<bool> alive{false};
+  ForkLocks fork_locks;         // owner thread
   Thread* next_all = nullptr;   // kThreads; all records ever made
   Thread* next_idle = nullptr;  // kThreads
 

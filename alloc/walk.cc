@@ -15,7 +15,7 @@ using BlockBits = PageBits<(kMaxCapacity + 63) / 64 * 64>;
 /// Marks the blocks of a list; stops at what is no link, and after as many blocks as there are.
 void mark_list(const Span* s, uint64_t head, BlockBits* bits) {
   uint32_t n = 0;
-  for (uint64_t offset = head; offset != 0 && s->is_block(offset) && n < s->carved; ++n) {
+  for (uint64_t offset = head; s->is_block(offset) && n < s->carved; ++n) {
     bits->set(offset / s->size - 1, 1);
     offset = s->load_link(s->block_at(offset));
   }
@@ -35,7 +35,7 @@ int walk_span(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
     char* const block = s->block_at(uint64_t{i + 1} * s->size);
     // A block on its way to its owner, in some thread's batch, carries a link.
     const uint64_t link = s->load_link(block);
-    if (link == 0 || s->is_block(link)) continue;
+    if (s->is_link(link)) continue;
     if (const int result = fn(block, s->size, arg)) return result;
   }
   return 0;

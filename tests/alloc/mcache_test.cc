@@ -78,7 +78,7 @@ TEST_F(MCacheTest, ASpanGoesFromCurrentToFullToPartialAndBack) {
   const std::vector<void*> blocks = fill_a_span(1000);
   Span* const s = span_of(blocks[0]);
   EXPECT_EQ(s->place, SpanPlace::kCurrent);
-  EXPECT_EQ(s->free, 0U);
+  EXPECT_EQ(s->free, kNil);
   void* const next = allocate(1000);
   ASSERT_NE(span_of(next), s);
   EXPECT_EQ(s->place, SpanPlace::kFull);

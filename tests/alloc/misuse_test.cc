@@ -55,7 +55,7 @@ TEST_F(MisuseDeathTest, DoubleFreeOfTheLastBlockOfAList) {
   void* const p = allocate(64);
   Span* const s = pagemap::lookup(p);
   std::vector<void*> blocks;
-  while (s->free != 0) blocks.push_back(allocate(64));
+  while (s->has_free()) blocks.push_back(allocate(64));
   deallocate(p);
   EXPECT_ABORT(deallocate(p), "tri: double free of ", p, " (size class 64)");
   for (void* block : blocks) deallocate(block);

@@ -82,7 +82,7 @@ class ScavengerTest : public ::testing::Test {
     scavenger::purge_all();
   }
 
-  /// Leaves this much free memory that was touched.
+  /// Uses this much memory, where it fits first, and leaves it free.
   static void make_dirty(size_t bytes) {
     std::vector<Span*> spans;
     for (size_t n = 0; n < bytes; n += kMiB) {
@@ -159,13 +159,7 @@ TEST_F(ScavengerTest, MemoryThatIsUsedAllTheTimeStays) {
   const size_t kept = dirty();
   for (int i = 0; i < 20; ++i) {
     // Between any two looks all of it is in use for a moment.
-    std::vector<Span*> spans;
-    while (heap.dirty_pages() != 0) {
-      spans.push_back(heap.alloc_large(kMaxSmallSize + 1, 16));
-      ASSERT_NE(spans.back(), nullptr);
-      memset(spans.back()->start, 1, spans.back()->bytes);
-    }
-    for (Span* s : spans) heap.free(s);
+    make_dirty(32 * kMiB);
     time_now.fetch_add(kSecond);
     poll_often();
   }

@@ -49,7 +49,7 @@ TEST_F(SpanTest, BeginsWithNothingCarved) {
     EXPECT_EQ(s->kind, SpanKind::kSmall);
     EXPECT_EQ(s->size, size);
     EXPECT_EQ(s->capacity(), class_capacity(s->size_class));
-    EXPECT_EQ(s->free, 0U);
+    EXPECT_EQ(s->free, kNil);
     EXPECT_EQ(s->free_length(), 0U);
     EXPECT_FALSE(s->fully_carved());
     EXPECT_EQ(pagemap::lookup(s->start), &null_span);
@@ -82,21 +82,21 @@ TEST_F(SpanTest, CarvesAllBlocksAlignedDisjointAndInBounds) {
     }
     EXPECT_EQ(carved, s->capacity());
     EXPECT_TRUE(s->fully_carved());
-    EXPECT_EQ(s->block_at(s->limit) + size, s->end());
+    EXPECT_EQ(s->block_at(s->limit()) + size, s->end());
     s->verify();
   });
 }
 
 TEST_F(SpanTest, KnowsItsBlocksFromOtherOffsets) {
   each_class([](FreshSpan& s, size_t size) {
-    for (uint64_t offset = 0; offset <= s->limit + 2 * size; ++offset) {
-      ASSERT_EQ(s->is_block(offset), offset != 0 && offset % size == 0 && offset <= s->limit) << offset;
+    for (uint64_t offset = 0; offset <= s->limit() + 2 * size; ++offset) {
+      ASSERT_EQ(s->is_block(offset), offset != 0 && offset % size == 0 && offset <= s->limit()) << offset;
     }
     // And what pointers in front of the origin, and any word, decode to.
     test::Random random(s->size_class);
     for (int i = 0; i < 100'000; ++i) {
       const uint64_t offset = i < 50'000 ? ~static_cast<uint64_t>(i) : random.next();
-      ASSERT_EQ(s->is_block(offset), offset != 0 && offset % size == 0 && offset <= s->limit) << offset;
+      ASSERT_EQ(s->is_block(offset), offset != 0 && offset % size == 0 && offset <= s->limit()) << offset;
     }
   });
 }
@@ -108,7 +108,7 @@ TEST_F(SpanTest, SplicesChainsInFrontOfTheFreeList) {
     // All blocks are taken off; every third comes back in one chain, then the rest one by one.
     std::vector<char*> blocks;
     for (uint64_t i = 1; i <= s->capacity(); ++i) blocks.push_back(s->block_at(i * size));
-    s->free = 0;
+    s->free = kNil;
     uint64_t head = 0;
     uint64_t tail = 0;
     uint64_t count = 0;
@@ -183,7 +183,7 @@ TEST(Span, KeysDiffer) {
   // A freed block does not tell where its neighbours are.
   ASSERT_TRUE(a->carve());
   const uint64_t word = *reinterpret_cast<uint64_t*>(a->block_at(a->free));
-  EXPECT_GT(word, a->limit);
+  EXPECT_GT(word, a->limit());
 }
 
 TEST(Span, EmptyAndNullSpanSendEverybodyToTheSlowPath) {
@@ -203,9 +203,9 @@ TEST(SpanDeathTest, VerifyNoticesABrokenList) {
   EXPECT_DEATH(s->verify(), "tri: check failed: n < carved");
   s->store_link(s->block_at(first), first + 1);
   EXPECT_DEATH(s->verify(), "tri: check failed: is_block\\(offset\\)");
-  s->store_link(s->block_at(first), s->limit);
+  s->store_link(s->block_at(first), s->limit());
   EXPECT_DEATH(s->verify(), "tri: check failed: offset <= ");
-  s->free = 0;
+  s->free = kNil;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include <atomic>
 
+#include "alloc/base/bits.h"
 #include "alloc/os/os.h"
 #include "tri_arch.h"
 
@@ -18,7 +19,14 @@ namespace tri::os {
 namespace {
 
 constexpr size_t kStackBytes = 64 * 1024;
-constexpr size_t kTlsBytes = 64 * 1024;  // static TLS of all libraries that are called (libc: under 1 KiB)
+// Beyond our own thread-local variables, which those of the program push away from the thread pointer. Untouched pages cost nothing.
+constexpr size_t kTlsSlackBytes = 64 * 1024;
+constinit thread_local char tls_probe = 0;
+
+size_t tls_bytes() {
+  const uintptr_t distance = arch::thread_pointer() - reinterpret_cast<uintptr_t>(&tls_probe);
+  return align_up(distance + kTlsSlackBytes, page_size());
+}
 
 // One such thread at a time, so its memory is static, and nothing has to be freed by a thread that is standing on it.
 alignas(64) constinit char* thread_memory = nullptr;
@@ -35,14 +43,15 @@ namespace tri::os {
 
 bool start_bare_thread(void (*fn)()) {
   if (running.load(std::memory_order_acquire) != 0) return false;
+  const size_t memory_bytes = kStackBytes + tls_bytes() + page_size();
   if (thread_memory == nullptr) {
-    thread_memory = static_cast<char*>(map(kStackBytes + kTlsBytes, page_size()));
+    thread_memory = static_cast<char*>(map(memory_bytes, page_size()));
     if (thread_memory == nullptr) return false;
   }
   char* const stack_top = thread_memory + kStackBytes;
   // The thread pointer stands near the end: variables lie below it, the control block above. Its first word points at
   // itself, as the ABI demands.
-  char* const thread_pointer = thread_memory + kStackBytes + kTlsBytes - 4096;
+  char* const thread_pointer = thread_memory + memory_bytes - page_size();
   *reinterpret_cast<void**>(thread_pointer) = thread_pointer;
   *reinterpret_cast<void**>(thread_pointer + 16) = thread_pointer;
 

@@ -103,6 +103,7 @@ uint64_t (*const kDisguises[])(uint64_t, const void*) = {
     [](uint64_t w, const void* at) { return w - reinterpret_cast<uintptr_t>(at); },
 };
 
+constexpr size_t kLowBytes = 8;  // the disguise that keeps all but the lowest two bytes
 constexpr size_t kDisguiseCount = sizeof kDisguises / sizeof kDisguises[0];
 
 const void* inside_of(const void* block) { return static_cast<const char*>(block) + 16; }
@@ -166,6 +167,14 @@ void chosen_addresses(uint64_t seed) {
           attack(h, place, kDisguises[disguise], reinterpret_cast<uintptr_t>(targets[target]));
         });
       }
+    }
+    // A short integer, as a counter or a flag at the start of a freed object: most of the link stays genuine.
+    for (int i = 0; i < 60; ++i) {
+      auto word = static_cast<uint16_t>(random.next());
+      auto place = static_cast<Place>(random.below(kPlaces));
+      char what[100];
+      snprintf(what, sizeof what, "two bytes %x, place %d", word, place);
+      in_child(size, what, [&](Heap& h) { attack(h, place, kDisguises[kLowBytes], word); });
     }
     // Replay: the genuine link of one freed block over that of another.
     for (int from = 0; from < kBlocks; from += 5)

@@ -34,6 +34,13 @@ std::string read_all(int fd) {
   }
 }
 
+// Enough of a long text to tell what happened: its first words and its last.
+std::string ends_of(const std::string& text) {
+  constexpr size_t kEach = 1500;
+  if (text.size() <= 2 * kEach) return text;
+  return text.substr(0, kEach) + "\n[...]\n" + text.substr(text.size() - kEach);
+}
+
 bool starts_with(const char* text, const char* head) {
   return strncmp(text, head, strlen(head)) == 0;
 }
@@ -80,8 +87,7 @@ std::string Outcome::describe() const {
     how = "exit " + std::to_string(WEXITSTATUS(status));
   else
     how = "killed by signal " + std::to_string(WTERMSIG(status));
-  return how + "\n--- stdout\n" + out.substr(0, 4000) + "--- stderr\n" + err.substr(0, 4000) +
-         "---\n";
+  return how + "\n--- stdout\n" + ends_of(out) + "--- stderr\n" + ends_of(err) + "---\n";
 }
 
 Outcome run(const Command& command) {
