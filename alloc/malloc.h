@@ -78,7 +78,7 @@ void set_next_allocator(NextAllocator (*find)());
 /// The first free block of a span; null if there is none, or if its link was overwritten, which the slow path reports.
 inline void* pop(Span* s) {
   const uint64_t offset = s->free;
-  if (TRI_UNLIKELY(offset == kNil)) return nullptr;
+  if (TRI_UNLIKELY(offset <= kNil)) return nullptr;  // 0: see check_first()
   char* const block = s->block_at(offset);
   const uint64_t next = s->load_link(block);
   if constexpr (kChecks) {

@@ -45,7 +45,7 @@ Span* MCache::refill(unsigned size_class) {
   if (partial[size_class].empty()) drain_notify(*this);
   if (++refills % kRefillsPerFlush == 0) remote.flush();
   Span* s = current[size_class];
-  if (s->has_free()) s->check_first();
+  s->check_first();
   if (s->has_free() || (s != &empty_span && s->carve())) return s;
 
   retire_current(size_class);

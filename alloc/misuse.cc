@@ -142,16 +142,22 @@ bool is_foreign(const void* p, Operation operation) {
 
 }  // namespace misuse
 
-uint64_t corrupt_link(const Span* s, const void* block) {
-  if (!misuse::enabled()) return 0;
+uint64_t zeroed_link(const Span* s) {
+  if (!misuse::enabled()) return kNil;
   Line line;
-  // A small change of a link leads to no block; then the block that held it cannot be named, as it has been handed out.
-  const bool is_block = s->is_block(s->offset_of(block));
-  line.text(is_block ? "tri: block " : "tri: free list at ").pointer(block);
-  line.text(is_block ? " was written after it was freed" : " was overwritten");
+  line.text("tri: free list at ").pointer(s->start).text(" was overwritten");
   misuse::class_of(line, s);
   misuse::finish(line);
-  return 0;
+  return kNil;
+}
+
+uint64_t corrupt_link(const Span* s, const void* block) {
+  if (!misuse::enabled()) return kNil;
+  Line line;
+  line.text("tri: block ").pointer(block).text(" was written after it was freed");
+  misuse::class_of(line, s);
+  misuse::finish(line);
+  return kNil;
 }
 
 }  // namespace tri

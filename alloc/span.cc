@@ -70,7 +70,8 @@ uint32_t Span::free_length() const {
 }
 
 void Span::check_first() {
-  if (!is_block(free) || !may_be_link(load_link(block_at(free)))) free = corrupt_link(this, block_at(free));
+  if (free == 0) free = zeroed_link(this);
+  if (has_free() && !may_be_link(load_link(block_at(free)))) free = corrupt_link(this, block_at(free));
 }
 
 void Span::verify() const {

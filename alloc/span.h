@@ -120,7 +120,7 @@ struct alignas(128) Span {
     return offset - 1 < kMaxOffset && offset * reciprocal < reciprocal_bound && offset <= limit();
   }
 
-  bool has_free() const { return free != kNil; }
+  bool has_free() const { return free > kNil; }
   uint64_t load_link(const void* block) const { return *static_cast<const uint64_t*>(block) * inverse; }
   void store_link(void* block, uint64_t next_offset) const { *static_cast<uint64_t*>(block) = next_offset * key; }
   /// Whether what load_link() gave can be a link: an offset or kNil. 0, which zeroed memory decodes to, is not.
@@ -135,7 +135,8 @@ struct alignas(128) Span {
     store_link(block_at(chain.tail()), free);
     free = chain.head();
   }
-  /// Reports an overwritten link in the first free block; the list is empty then, if the report returns.
+  /// Reports an overwritten link in the first free block, or one of zeros in the block before it, which has been handed
+  /// out: 0 is the one word that decodes to less than an offset. The list is empty then, if the report returns.
   void check_first();
   /// Makes at least one more block free; false when all are carved.
   bool carve();
@@ -158,8 +159,10 @@ TRI_INTERNAL extern constinit Span empty_span;
 /// Where the pagemap leads for addresses without a span: owned by nobody, so the slow path follows.
 TRI_INTERNAL extern constinit Span null_span;
 
+/// A link was zeroed in a block that has been handed out since. Reports that and aborts, or returns kNil.
+[[gnu::cold, gnu::noinline]] uint64_t zeroed_link(const Span* s);
 /// The link in free block `block` decodes to no offset: somebody wrote to it. Reports that and aborts; where checks are
-/// switched off, returns 0, so that the list ends here.
+/// switched off, returns kNil, so that the list ends here.
 [[gnu::cold, gnu::noinline]] uint64_t corrupt_link(const Span* s, const void* block);
 
 }  // namespace tri

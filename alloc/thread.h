@@ -5,7 +5,7 @@
 // What a thread owned is left to mcentral and the heap, before its record is offered to the next thread.
 //
 // Destructors of thread-specific data run in up to four rounds, and any of them may allocate. The record therefore goes
-// in the last round; a thread that allocates even later gets a record for just that call.
+// in the second round; a thread that allocates even later gets a record for just that call.
 //
 // Used by: malloc, remote_free, shim (fork).
 #ifndef TRI_ALLOC_THREAD_H

@@ -99,6 +99,7 @@ TEST_F(PagemapTest, HoldsEntriesInTheNearWindow) {
   size_t index;
   ASSERT_TRUE(pagemap::is_near(p, &index)) << "the kernel maps just below the last mapping";
   Span span;
+  span.kind = SpanKind::kLarge;
   ASSERT_TRUE(prepare(p, kArenaBytes));
   pagemap::set(p, kArenaPages, &span);
   EXPECT_EQ(pagemap::lookup(p), &span);

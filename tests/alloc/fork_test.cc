@@ -191,6 +191,91 @@ TEST(Fork, FromAThreadWithoutARecord) {
   deallocate(p);
 }
 
+/// An orphan one of whose blocks was freed, while nobody has been told yet: as when its owner has just left it.
+struct Orphan {
+  explicit Orphan(size_t size) : c(size_class(size)), s(heap.alloc_small(c, cache)) {
+    EXPECT_TRUE(s->carve());
+    freed = pop(s);
+    EXPECT_TRUE(s->has_free() || s->carve());
+    kept = pop(s);
+    test::fill(kept, size, size);
+    s->store_link(freed, kNil);
+    s->remote.store(RemoteChain::make(s->offset_of(freed), s->offset_of(freed), 1));
+    mcentral[c].put(s, 2);
+    token_holder.notify.push(s);
+  }
+  ~Orphan() {
+    EXPECT_TRUE(mcentral[c].collect_remote(s));
+    deallocate(kept);
+    test::drop_caches();
+    heap.flush(cache);
+  }
+  Orphan(const Orphan&) = delete;
+  Orphan& operator=(const Orphan&) = delete;
+
+  unsigned c;
+  PageCache cache;
+  Span* s;
+  void* freed;
+  void* kept;
+  MCache token_holder;
+};
+
+TEST(Fork, BlocksOnTheirWayToASpanWithoutAnOwnerArriveInTheChild) {
+  test::warm_up();
+  // Spans with room, and one that is full but for these blocks.
+  Orphan small(3000);
+  Orphan large(kMaxSmallSize);
+  const auto child = [&] {
+    CHILD_CHECK(test::holds(small.kept, 3000, 3000));
+    CHILD_CHECK(test::holds(large.kept, kMaxSmallSize, kMaxSmallSize));
+    deallocate(small.kept);
+    deallocate(large.kept);
+    test::drop_caches();
+    // The other blocks had come back before, so the spans are wholly free.
+    CHILD_CHECK(pagemap::lookup(small.kept) == &null_span);
+    CHILD_CHECK(pagemap::lookup(large.kept) == &null_span);
+    heap.verify();
+    return 0;
+  };
+  test::Barrier ready(2);
+  test::Barrier done(2);
+  std::thread other([&] {
+    deallocate(allocate(10));
+    ready.wait();
+    done.wait();
+  });
+  ready.wait();
+  EXPECT_EQ(test::in_forked_child(child), 0);
+  test::in_thread([&] { EXPECT_EQ(test::in_forked_child(child), 0) << "from a thread without a record"; });
+  done.wait();
+  other.join();
+}
+
+TEST(Fork, TheLastBlockOfASpanWithoutAnOwnerMayBeOnItsWay) {
+  test::warm_up();
+  const unsigned c = size_class(5000);
+  PageCache cache;
+  Span* const s = heap.alloc_small(c, cache);
+  ASSERT_TRUE(s->carve());
+  void* const freed = pop(s);
+  s->store_link(freed, kNil);
+  s->remote.store(RemoteChain::make(s->offset_of(freed), s->offset_of(freed), 1));
+  mcentral[c].put(s, 1);
+  MCache token_holder;
+  token_holder.notify.push(s);
+  const auto child = [&] {
+    test::drop_caches();
+    CHILD_CHECK(pagemap::lookup(freed) == &null_span);
+    heap.verify();
+    return 0;
+  };
+  // The parent has a record, so a child of a thread without one is not alone.
+  test::in_thread([&] { EXPECT_EQ(test::in_forked_child(child), 0); });
+  EXPECT_TRUE(mcentral[c].collect_remote(s));
+  heap.flush(cache);
+}
+
 TEST(Fork, InTheMiddleOfASlowPath) {
   // As in a signal handler above one: the child lives from the emergency area until it execs or exits.
   void* const p = allocate(100);

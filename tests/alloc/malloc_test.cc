@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "alloc/persistent.h"
 #include "tests/alloc/support.h"
 
 namespace tri {
@@ -128,6 +129,22 @@ TEST_F(MallocTest, ZeroedIsZeroAlsoWhereItWasUsed) {
       deallocate(p);
     }
   }
+}
+
+TEST_F(MallocTest, RequestsThatNobodyCanFulfilDoNotUseUpTheHeap) {
+  // A program may ask for too much again and again, and keep a little each time: as much as it keeps is used, no more.
+  std::vector<void*> blocks;
+  const auto once = [&] {
+    EXPECT_EQ(allocate(size_t{1} << 48), nullptr);
+    blocks.push_back(allocate(50'000));
+    test::drop_caches();
+  };
+  for (int i = 0; i < 10; ++i) once();
+  const size_t metadata = persistent::mapped_bytes();
+  for (int i = 0; i < 300; ++i) once();
+  EXPECT_LE(persistent::mapped_bytes() - metadata, size_t{256} * 1024);
+  EXPECT_LE(test::arena_bytes(), 4 * kArenaBytes);
+  for (void* p : blocks) deallocate(p);
 }
 
 // ---- deallocate -------------------------------------------------------------------------------
@@ -324,7 +341,7 @@ TEST_F(MallocTest, UsableSizeIsOfTheStartOnly) {
   EXPECT_EQ(usable_size(&on_stack), 0U);
   deallocate(p);
   void* const large = allocate(100'000);
-  EXPECT_EQ(usable_size(large), 106'496U);
+  EXPECT_EQ(usable_size(large), 102'400U);
   EXPECT_EQ(usable_size(test::at(large, kPageSize)), 0U);
   deallocate(large);
 }

@@ -46,7 +46,7 @@ class Worker {
       if (random_.one_in(3)) {
         check_and_free(exchange_.swap(slot, {}));
       } else if (random_.one_in(6)) {
-        exchange_.swap(slot, move(exchange_.swap(slot, {})));
+        check_and_free(exchange_.swap(slot, move(exchange_.swap(slot, {}))));
       } else {
         check_and_free(exchange_.swap(slot, make()));
       }

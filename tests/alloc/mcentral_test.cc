@@ -38,7 +38,7 @@ class MCentralTest : public ::testing::Test {
 
   /// Chains blocks as a thread that frees them would.
   static RemoteChain chain_of(Span* s, const std::vector<char*>& blocks) {
-    uint64_t head = 0;
+    uint64_t head = kNil;
     for (char* block : blocks) {
       s->store_link(block, head);
       head = s->offset_of(block);

@@ -1,6 +1,7 @@
 // mheap_test.cc - Tests of alloc/mheap.h.
 #include "alloc/mheap.h"
 
+#include <map>
 #include <set>
 
 #include "tests/alloc/support.h"
@@ -269,6 +270,50 @@ TEST_F(MHeapTest, VisitsEachSpanOnce) {
   for (Span* s : mine) EXPECT_EQ(seen.count(s), 1U);
   for (Span* s : mine) heap.free(s);
   heap.flush(cache);
+}
+
+TEST_F(MHeapTest, VisitsHugeBlocksInTheHolesOfArenasOnce) {
+  // Addresses that the heap gave up lie between pages of its own; the kernel may put a huge block there.
+  Span* const s = heap.alloc_large(100'000, 16);
+  ASSERT_NE(s, nullptr);
+  heap.release_free_addresses();
+  heap.verify();
+  std::vector<Span*> spans;
+  do {
+    spans.push_back(heap.alloc_huge(kMiB, 16));
+    ASSERT_NE(spans.back(), nullptr);
+  } while (pagemap::arena_of(spans.back()->start) == nullptr && spans.size() < 1000);
+  if (pagemap::arena_of(spans.back()->start) == nullptr) spans.clear();  // the kernel went elsewhere
+  std::map<Span*, int> seen;
+  heap.each_span([&](Span* span) { ++seen[span]; });
+  EXPECT_EQ(seen[s], 1);
+  for (Span* huge : spans) {
+    EXPECT_EQ(seen[huge], 1);
+    heap.free(huge);
+  }
+  heap.free(s);
+}
+
+TEST_F(MHeapTest, UsesNewAddressesAfterItGaveUpTheFreeOnes) {
+  const uint64_t arenas = test::arena_bytes();
+  heap.release_free_addresses();
+  EXPECT_LT(test::arena_bytes(), arenas);
+  EXPECT_EQ(heap.dirty_pages(), 0U);
+  heap.verify();
+  std::vector<Span*> spans;
+  for (uint64_t i = 0; i < 200; ++i) {
+    spans.push_back(heap.alloc_large(kMiB, 16));
+    ASSERT_NE(spans.back(), nullptr);
+    test::fill(spans.back()->start, kMiB, i);
+  }
+  heap.release_free_addresses();
+  heap.verify();
+  for (uint64_t i = 0; i < 200; ++i) {
+    EXPECT_TRUE(test::holds(spans[i]->start, kMiB, i));
+    heap.free(spans[i]);
+  }
+  heap.release_free_addresses();
+  EXPECT_LE(test::arena_bytes(), 2 * kArenaBytes);
 }
 
 TEST_F(MHeapTest, NeverNeedsZeroWhereThereIsNoZero) {

@@ -109,13 +109,13 @@ TEST_F(SpanTest, SplicesChainsInFrontOfTheFreeList) {
     std::vector<char*> blocks;
     for (uint64_t i = 1; i <= s->capacity(); ++i) blocks.push_back(s->block_at(i * size));
     s->free = kNil;
-    uint64_t head = 0;
+    uint64_t head = kNil;
     uint64_t tail = 0;
     uint64_t count = 0;
     for (size_t i = 0; i < blocks.size(); i += 3) {
       const uint64_t offset = s->offset_of(blocks[i]);
       s->store_link(blocks[i], head);
-      if (head == 0) tail = offset;
+      if (head == kNil) tail = offset;
       head = offset;
       ++count;
     }

@@ -125,7 +125,7 @@ const Misuse kFatal[] = {
     {"written_link", "block {P} was written after it was freed " SMALL},
     {"written_whole", "block {P} was written after it was freed " SMALL},
     {"written_link_then_frees", "block {P} was written after it was freed " SMALL},
-    {"written_counter", "free list at 0x[0-9a-f]+ was overwritten " SMALL},
+    {"written_counter", "block {P} was written after it was freed " SMALL},
     {"written_one_byte", "block {P} was written after it was freed " SMALL},
     {"realloc_freed", "realloc of freed block {P} " SMALL},
     {"realloc_freed_large", "realloc of freed block {P} " LARGE},
