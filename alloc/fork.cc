@@ -123,11 +123,16 @@ void collect_remote(MCache* mine) {
   if (mine != nullptr) mine->notify.abandon();
   while (Span* s = waiting) {
     waiting = s->notify_next;
-    if (s->owner.load(std::memory_order_relaxed) != mine) continue;
+    MCache* const owner = s->owner.load(std::memory_order_relaxed);
+    if (owner != nullptr && owner != mine) continue;
     const RemoteChain chain = repair_remote(s);
     if (chain.count == 0) continue;
-    s->splice(chain);
-    mine->blocks_returned(s, chain.count);
+    if (owner == nullptr) {
+      TRI_CHECK(mcentral[s->size_class].free_chain(s, chain));
+    } else {
+      s->splice(chain);
+      owner->blocks_returned(s, chain.count);
+    }
   }
 }
 

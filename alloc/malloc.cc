@@ -29,11 +29,11 @@ void* allocate_without(const SlowPath& slow, size_t n, size_t alignment) {
 /// Runs `allocate`, and once more after giving back all that this thread keeps for later, and all free addresses: what is
 /// free may be too scattered, or in the wrong place, for what is wanted.
 template <class Fn>
-auto try_twice(MCache* mcache, Fn&& allocate) {
+auto try_twice(MCache* mcache, size_t bytes, Fn&& allocate) {
   auto result = allocate();
   if (TRI_LIKELY(result != nullptr)) return result;
   mcache->release_caches();
-  heap.release_free_addresses();
+  heap.release_free_addresses(bytes);
   return allocate();
 }
 
@@ -48,7 +48,7 @@ auto try_twice(MCache* mcache, Fn&& allocate) {
       const size_t size = class_size(size_class);
       return allocate_without(slow, size, size & (~size + 1));
     }
-    Span* const s = try_twice(mcache, [&] { return mcache->refill(size_class); });
+    Span* const s = try_twice(mcache, class_span_pages(size_class) * kPageSize, [&] { return mcache->refill(size_class); });
     if (s == nullptr) return nullptr;
     block = pop(s);
   }
@@ -64,7 +64,7 @@ void* allocate_large(size_t n, size_t alignment, bool zeroed) {
     MCache* const mcache = slow.get();
     if (mcache == nullptr) return allocate_without(slow, n, alignment);
     if (alignment <= kPageSize) s = mcache->large.take(align_up(n, kPageSize));
-    if (s == nullptr) s = try_twice(mcache, [&] { return heap.alloc_large(n, alignment); });
+    if (s == nullptr) s = try_twice(mcache, n, [&] { return heap.alloc_large(n, alignment); });
   }
   if (s == nullptr) return nullptr;
   if (zeroed && s->needs_zero) memset(s->start, 0, n);

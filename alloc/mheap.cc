@@ -394,8 +394,9 @@ size_t MHeap::purge(size_t max_pages) {
   return purged;
 }
 
-void MHeap::release_free_addresses() {
+void MHeap::release_free_addresses(size_t bytes) {
   LockGuard guard(lock_);
+  if (pages_.free_pages() * kPageSize < bytes) return;
   for (size_t a = 0; a < pages_.arena_count(); ++a) {
     Arena* const arena = pages_.arena(a);
     while (arena->longest != 0) {
@@ -428,6 +429,14 @@ Span* MHeap::find_huge(const void* p) {
     if (s->contains(p)) found = s;
   });
   return found;
+}
+
+bool MHeap::owns(const void* p) {
+  LockGuard guard(lock_);
+  const Arena* const arena = pagemap::arena_of(p);
+  if (arena == nullptr) return false;
+  const size_t page = arena->page_of(p);
+  return !arena->allocated.test(page) || arena->committed.test(page);
 }
 
 bool MHeap::was_freed_lately(const void* p, size_t* size) {

@@ -53,14 +53,17 @@ class MHeap {
 
   /// Gives up to `max_pages` free pages back to the OS, from the end of the heap; returns how many. Any thread.
   size_t purge(size_t max_pages);
-  /// Gives all free pages and their addresses back, when address space has run out.
-  void release_free_addresses();
+  /// Gives all free pages and their addresses back, when address space has run out for a block of `bytes`; not if that
+  /// could not make room for it.
+  void release_free_addresses(size_t bytes);
   size_t dirty_pages() const { return pages_.dirty_pages(); }
   /// The fewest dirty pages that there were since the last call: what was free all the time. Any thread.
   size_t take_lowest_dirty();
 
   /// The span record of the huge block that p points into, or null.
   Span* find_huge(const void* p);
+  /// True if p points into memory of the heap's arenas, in use or not.
+  bool owns(const void* p);
   /// True if p lay in a span that was freed lately; its block size to *size (0: large).
   bool was_freed_lately(const void* p, size_t* size);
 
@@ -117,7 +120,8 @@ void MHeap::each_span(Fn&& fn) {
     for (size_t page = 0; page < kArenaPages;) {
       // A span's first page may be without an entry while nothing is carved; such a span holds no block.
       Span* const s = pagemap::lookup(arena->address(page));
-      if (s == &null_span) {
+      // A huge block may lie where the slot has pages that are not the heap's; it has its own list.
+      if (s == &null_span || s->kind == SpanKind::kHuge) {
         ++page;
         continue;
       }

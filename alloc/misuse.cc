@@ -106,7 +106,7 @@ bool is_foreign(const void* p, Operation operation) {
   line.text("tri: ").text(of(operation));
   char name[64] = "";
   const os::Mapping mapping = os::what_is_mapped_at(p, name, sizeof name);
-  const bool is_ours = pagemap::arena_of(p) != nullptr;
+  const bool is_ours = heap.owns(p);
   if (is_ours) {
     if (!enabled()) return false;
     finish(line.pointer(p).text(" which was never allocated"));

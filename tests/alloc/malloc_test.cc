@@ -136,6 +136,7 @@ TEST_F(MallocTest, RequestsThatNobodyCanFulfilDoNotUseUpTheHeap) {
   std::vector<void*> blocks;
   const auto once = [&] {
     EXPECT_EQ(allocate(size_t{1} << 48), nullptr);
+    EXPECT_EQ(allocate_aligned(100, size_t{1} << 48), nullptr);
     blocks.push_back(allocate(50'000));
     test::drop_caches();
   };

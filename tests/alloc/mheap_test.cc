@@ -276,7 +276,7 @@ TEST_F(MHeapTest, VisitsHugeBlocksInTheHolesOfArenasOnce) {
   // Addresses that the heap gave up lie between pages of its own; the kernel may put a huge block there.
   Span* const s = heap.alloc_large(100'000, 16);
   ASSERT_NE(s, nullptr);
-  heap.release_free_addresses();
+  heap.release_free_addresses(0);
   heap.verify();
   std::vector<Span*> spans;
   do {
@@ -296,7 +296,7 @@ TEST_F(MHeapTest, VisitsHugeBlocksInTheHolesOfArenasOnce) {
 
 TEST_F(MHeapTest, UsesNewAddressesAfterItGaveUpTheFreeOnes) {
   const uint64_t arenas = test::arena_bytes();
-  heap.release_free_addresses();
+  heap.release_free_addresses(0);
   EXPECT_LT(test::arena_bytes(), arenas);
   EXPECT_EQ(heap.dirty_pages(), 0U);
   heap.verify();
@@ -306,13 +306,13 @@ TEST_F(MHeapTest, UsesNewAddressesAfterItGaveUpTheFreeOnes) {
     ASSERT_NE(spans.back(), nullptr);
     test::fill(spans.back()->start, kMiB, i);
   }
-  heap.release_free_addresses();
+  heap.release_free_addresses(0);
   heap.verify();
   for (uint64_t i = 0; i < 200; ++i) {
     EXPECT_TRUE(test::holds(spans[i]->start, kMiB, i));
     heap.free(spans[i]);
   }
-  heap.release_free_addresses();
+  heap.release_free_addresses(0);
   EXPECT_LE(test::arena_bytes(), 2 * kArenaBytes);
 }
 

@@ -290,7 +290,7 @@ TEST_F(MisuseDeathTest, ForeignPointerIsLeftAloneAndReportedOnce) {
 
 TEST_F(MisuseDeathTest, ForeignPointerInTheHoleOfAnArenaIsForeign) {
   void* const block = allocate(100);
-  heap.release_free_addresses();
+  heap.release_free_addresses(0);
   // The kernel puts new mappings where they fit.
   std::vector<std::unique_ptr<Foreign>> pages;
   do {
