@@ -64,7 +64,7 @@ void* allocate_large(size_t n, size_t alignment, bool zeroed) {
     MCache* const mcache = slow.get();
     if (mcache == nullptr) return allocate_without(slow, n, alignment);
     if (alignment <= kPageSize) s = mcache->large.take(align_up(n, kPageSize));
-    if (s == nullptr) s = try_twice(mcache, n, [&] { return heap.alloc_large(n, alignment); });
+    if (s == nullptr) s = try_twice(mcache, n + alignment, [&] { return heap.alloc_large(n, alignment); });
   }
   if (s == nullptr) return nullptr;
   if (zeroed && s->needs_zero) memset(s->start, 0, n);

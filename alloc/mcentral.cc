@@ -67,8 +67,8 @@ bool MCentral::collect_remote(Span* s) {
   {
     LockGuard guard(lock_);
     if (s->owner.load(std::memory_order_relaxed) != nullptr) return false;
-    // acquire: pairs with the push in remote_free.cc; the links of the chain are read next.
-    const RemoteChain chain = s->remote.exchange({}, std::memory_order_acquire);
+    // acquire and release: as in collect() of remote_free.cc.
+    const RemoteChain chain = s->remote.exchange({}, std::memory_order_acq_rel);
     if (chain.count == 0) return true;
     is_empty = add_free(s, chain);
   }

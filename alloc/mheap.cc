@@ -55,7 +55,6 @@ void MHeap::note_dirty() { counters->free_bytes.store(dirty_pages() * kPageSize,
 void MHeap::set_up(Span* s, const PageRun& run) {
   s->start = run.address();
   s->bytes = run.count * kPageSize;
-  s->needs_zero = !run.arena->scavenged.all(run.page, run.count);
 }
 
 Span* MHeap::alloc_small(unsigned size_class, PageCache& cache) {
@@ -124,6 +123,7 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
       s = nullptr;
     } else {
       set_up(s, run);
+      s->needs_zero = !run.arena->scavenged.all(run.page, run.count);
       counters->add_used(s->bytes, 0);
     }
   }

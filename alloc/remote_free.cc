@@ -26,8 +26,9 @@ void collect(MCache* me, Span* s) {
       continue;
     }
     if (owner != me) return notify(owner, s);
-    // acquire: pairs with the release in post(); the links of the chain are read next.
-    const RemoteChain chain = s->remote.exchange({}, std::memory_order_acquire);
+    // acquire: pairs with the release in post(); the links of the chain are read next. release: pairs with the acquire
+    // in post(), whose thread may push the span again, and write the link that drain_notify() has read.
+    const RemoteChain chain = s->remote.exchange({}, std::memory_order_acq_rel);
     if (chain.count == 0) return;
     s->splice(chain);
     return me->blocks_returned(s, chain.count);
@@ -62,8 +63,8 @@ void RemoteBatches::post(Batch& batch) {
     do {
       s->store_link(s->block_at(batch.tail), chain.head());
       longer = RemoteChain::make(batch.head, chain.count == 0 ? batch.tail : chain.tail(), chain.count + batch.count);
-      // release: pairs with the acquire of who empties the chain.
-    } while (!s->remote.compare_exchange_weak(chain, longer, std::memory_order_release, std::memory_order_relaxed));
+      // release: pairs with the acquire of who empties the chain; acquire: with its release.
+    } while (!s->remote.compare_exchange_weak(chain, longer, std::memory_order_acq_rel, std::memory_order_relaxed));
     if (chain.count == 0) notify(owner, s);
     return;
   }

@@ -13,9 +13,9 @@ namespace {
 
 constexpr int64_t kTick = 100'000'000;  // ns
 
-// Below this a purge is not worth its system call: 256 KiB.
+// Below this a purge is not worth its system call: 128 KiB.
 constexpr size_t kFewPages = 32;
-// Worth a thread: 2 MiB.
+// Worth a thread: 1 MiB.
 constexpr size_t kManyPages = 256;
 // Worth a second thread in a program that has only one: 64 MiB.
 constexpr size_t kPagesWorthASecondThread = 64 * 1024 * 1024 / kPageSize;

@@ -100,7 +100,7 @@ struct alignas(128) Span {
   uint16_t carved = 0;                   // owner; blocks that ever joined the free list
   uint16_t mapped_pages = 0;             // owner; pages from start that are in the pagemap
   SizeClass size_class = 0;
-  bool needs_zero = false;               // the pages may hold old contents
+  bool needs_zero = false;               // kLarge, kHuge: the pages may hold old contents
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
 

@@ -112,12 +112,14 @@ MCache* attach() {
 // Thread-local variables then read as zero; their first values are copied in only afterwards. This library is relocated
 // before the program, so a resolver of its own can put in what the fast path needs. When the linker's copy then wipes out
 // the thread's record, attach() finds it again.
-extern "C" void (*tri_before_tls())() {
+// It runs before the runtimes of sanitizers are there, too.
+void nothing() {}
+extern "C" [[gnu::no_sanitize_thread, gnu::no_sanitize_address]] void (*tri_before_tls())() {
   if (tls_mcache == nullptr) {
     tls_mcache = &empty_mcache;
     tls_life = Life::kBeforeTls;
   }
-  return [] {};
+  return nothing;
 }
 [[gnu::ifunc("tri_before_tls")]] void before_tls();
 [[gnu::used]] void (*const volatile keep_before_tls)() = before_tls;

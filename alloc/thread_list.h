@@ -38,7 +38,6 @@ class ThreadList {
   void retire(Thread* t) {
     // seq_cst, both the store and the look at the stack in drain_notify(): see notify() in remote_free.cc.
     t->alive.store(false, std::memory_order_seq_cst);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
     drain_notify(t->mcache);
     t->mcache.busy = false;
     LockGuard guard(lock_);

@@ -12,7 +12,8 @@ namespace tri {
 template <class T, T* T::*Next>
 class LfStack {
  public:
-  bool empty() const { return head_.load(std::memory_order_relaxed) == nullptr; }
+  /// seq_cst: an owner that has announced its end looks here after that (see remote_free.cc).
+  bool empty() const { return head_.load(std::memory_order_seq_cst) == nullptr; }
 
   /// Any thread, in parallel with everything.
   void push(T* t) {

@@ -14,22 +14,25 @@ constexpr int kSpins = 100;
 // Debug builds: the ranks that this thread holds, one bit each.
 constinit thread_local uint32_t held_ranks = 0;
 
+uint32_t bit_of(LockRank rank) { return 1U << static_cast<unsigned>(rank); }
+
 void note_locked(LockRank rank) {
-  if constexpr (kDebug) {
-    const uint32_t bit = 1U << static_cast<unsigned>(rank);
-    // Around fork all locks of one rank are held at once, so equal ranks are let through.
-    TRI_CHECK((held_ranks & ~(bit | (bit - 1))) == 0);
-    held_ranks |= bit;
-  }
+  if constexpr (kDebug) held_ranks |= bit_of(rank);
+}
+
+/// Before waiting for a lock without end. Around fork all locks of one rank are held at once, so equal ranks may pass.
+void check_order(LockRank rank) {
+  if constexpr (kDebug) TRI_CHECK((held_ranks & ~(bit_of(rank) | (bit_of(rank) - 1))) == 0);
 }
 
 void note_unlocked(LockRank rank) {
-  if constexpr (kDebug) held_ranks &= ~(1U << static_cast<unsigned>(rank));
+  if constexpr (kDebug) held_ranks &= ~bit_of(rank);
 }
 
 }  // namespace
 
 void Lock::lock() {
+  check_order(rank_);
   const uint32_t me = sys::thread_id();
   uint32_t expected = 0;
   // acquire: pairs with the release in unlock().

@@ -51,7 +51,7 @@ std::string check_elf(int fd, const std::vector<char>& head) {
   for (const Elf64_Phdr& h : headers) {
     if (h.p_type == PT_INTERP) return {};
   }
-  return "it is statically linked, so no library can be preloaded; link it with -ltri instead";
+  return "it is statically linked, so no library can be preloaded; link it dynamically";
 }
 
 }  // namespace

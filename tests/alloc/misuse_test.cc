@@ -257,8 +257,10 @@ TEST_F(MisuseDeathTest, StaticPointer) {
 }
 
 TEST_F(MisuseDeathTest, WildPointer) {
-  for (const uintptr_t n : {uintptr_t{16}, uintptr_t{0x123456789000}, ~uintptr_t{15}}) {
-    auto* const p = reinterpret_cast<void*>(n);
+  void* const unmapped = os::map(kArenaBytes, kArenaBytes);
+  ASSERT_NE(unmapped, nullptr);
+  os::unmap(unmapped, kArenaBytes);
+  for (void* p : {reinterpret_cast<void*>(16), unmapped, reinterpret_cast<void*>(~uintptr_t{15})}) {
     EXPECT_ABORT(deallocate(p), "tri: free of wild pointer ", p, " (nothing is mapped there)");
   }
 }

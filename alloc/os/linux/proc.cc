@@ -1,4 +1,5 @@
 // proc.cc - What the process can find out about itself. See os.h.
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -135,8 +136,10 @@ Mapping what_is_mapped_at(const void* p, char* name, size_t name_size) {
     if (address < begin || address >= end) continue;
     if ((here >= begin && here < end) || strstr(s, "[stack") != nullptr) return Mapping::kStack;
     if (strstr(s, "[heap]") != nullptr) return Mapping::kBreak;
-    const bool is_file = slash != nullptr || (begin == file_end && strchr(s, '[') == nullptr);
-    return is_file ? Mapping::kFile : Mapping::kAnonymous;
+    if (slash != nullptr) return Mapping::kFile;
+    // Or a mapping of the program's that happens to lie there: the dynamic linker knows how far its objects reach.
+    Dl_info object;
+    return begin == file_end && dladdr(p, &object) != 0 ? Mapping::kFile : Mapping::kAnonymous;
   }
   return Mapping::kNone;
 }
