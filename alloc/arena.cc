@@ -114,8 +114,9 @@ bool prepare(const void* p, size_t bytes) {
 void set(const void* p, size_t pages, Span* span) {
   size_t index;
   if (is_near(p, &index)) {
-    const uintptr_t distance =
-        span == &null_span ? 0 : reinterpret_cast<uintptr_t>(span) + sizeof(Span) - reinterpret_cast<uintptr_t>(near_entries);
+    const uintptr_t distance = span == &null_span ? 0
+                                                  : reinterpret_cast<uintptr_t>(span) + sizeof(Span) -
+                                                        reinterpret_cast<uintptr_t>(near_entries);
     for (size_t i = 0; i < pages; ++i) near_entries[index + i].store(distance, std::memory_order_relaxed);
     return;
   }

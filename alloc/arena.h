@@ -47,9 +47,9 @@ struct ChunkSummary {
 
 struct Arena {
   char* base = nullptr;
-  size_t ordinal = 0;       // position in PageAlloc's table
-  size_t dirty_pages = 0;   // free and not scavenged
-  uint16_t longest = 0;     // free pages in a row
+  size_t ordinal = 0;      // position in PageAlloc's table
+  size_t dirty_pages = 0;  // free and not scavenged
+  uint16_t longest = 0;    // free pages in a row
   ChunkSummary chunks[kArenaChunks];
   PageBits<kArenaPages> allocated;
   PageBits<kArenaPages> committed;

@@ -21,7 +21,7 @@ struct Counters {
   std::atomic<uint64_t> returned_bytes{0};  // ever given back
   std::atomic<uint64_t> arena_bytes{0};     // address space
   std::atomic<uint64_t> committed_bytes{0};
-  std::atomic<uint64_t> threads{0};         // that have a record now
+  std::atomic<uint64_t> threads{0};  // that have a record now
   std::atomic<uint64_t> most_threads{0};
 
   void add_used(uint64_t more, uint64_t less) {

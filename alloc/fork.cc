@@ -142,9 +142,8 @@ void fork_prepare() {
   MCache* const mine = current_mcache();
   if (is_interrupted(mine)) {
     ForkLocks& locks = thread_of(mine)->fork_locks;
-    each_lock([&](size_t i, Lock& lock) {
-      locks.set(i, !lock.held_by_me() && lock.try_lock_for(kPatienceMicroseconds));
-    });
+    each_lock(
+        [&](size_t i, Lock& lock) { locks.set(i, !lock.held_by_me() && lock.try_lock_for(kPatienceMicroseconds)); });
     return;
   }
   each_lock([](size_t, Lock& lock) { lock.lock(); });

@@ -48,7 +48,8 @@ auto try_twice(MCache* mcache, size_t bytes, Fn&& allocate) {
       const size_t size = class_size(size_class);
       return allocate_without(slow, size, size & (~size + 1));
     }
-    Span* const s = try_twice(mcache, class_span_pages(size_class) * kPageSize, [&] { return mcache->refill(size_class); });
+    Span* const s =
+        try_twice(mcache, class_span_pages(size_class) * kPageSize, [&] { return mcache->refill(size_class); });
     if (s == nullptr) return nullptr;
     block = pop(s);
   }

@@ -162,7 +162,7 @@ Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
       s->needs_zero = false;
       s->mapped_pages = 1;
       huge_.push_back(s);
-          counters->huge_bytes.fetch_add(mapped, std::memory_order_relaxed);
+      counters->huge_bytes.fetch_add(mapped, std::memory_order_relaxed);
       counters->add_used(mapped, 0);
       pagemap::set(p, 1, s);
     }
@@ -206,7 +206,8 @@ void MHeap::free(Span* s) {
   s->place = SpanPlace::kNowhere;
   records_.free(s);
   // A block that starts in the last mapped page may end in the next ones.
-  const size_t overhang = run.count - touched < kMaxSmallSize / kPageSize ? run.count - touched : kMaxSmallSize / kPageSize;
+  const size_t overhang =
+      run.count - touched < kMaxSmallSize / kPageSize ? run.count - touched : kMaxSmallSize / kPageSize;
   free_pages(run, touched + overhang);
 }
 

@@ -127,8 +127,8 @@ bool is_foreign(const void* p, Operation operation) {
     case os::Mapping::kUnknown: {
       // Memory of libc's own allocator lies above the break. Anonymous memory can be handed on only to an allocator
       // that checks what it is given: libc's would follow the pointer.
-      const bool pass_on = mapping == os::Mapping::kBreak ||
-                           (next_allocator_probe != nullptr && next_allocator_probe());
+      const bool pass_on =
+          mapping == os::Mapping::kBreak || (next_allocator_probe != nullptr && next_allocator_probe());
       if (!foreign_reported.exchange(true, std::memory_order_relaxed)) {
         line.text("foreign pointer ").pointer(p);
         line.text(pass_on ? " (passed on to the next allocator)" : " (left alone)").in_program().write_to(2);

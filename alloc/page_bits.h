@@ -27,9 +27,8 @@ class PageBits {
   }
   size_t count(size_t first, size_t length) const {
     size_t n = 0;
-    each_word(first, length, [&](size_t w, uint64_t mask) {
-      n += static_cast<size_t>(std::popcount(words_[w] & mask));
-    });
+    each_word(first, length,
+              [&](size_t w, uint64_t mask) { n += static_cast<size_t>(std::popcount(words_[w] & mask)); });
     return n;
   }
   bool all(size_t first, size_t length) const { return count(first, length) == length; }

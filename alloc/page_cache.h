@@ -16,11 +16,11 @@ namespace tri {
 struct PageCache {
   static constexpr size_t kPages = 64;
   static constexpr size_t kRecords = kPages * kPageSize / (64 * 1024);  // for spans of 64 KiB
-  static constexpr size_t kMaxRun = kPages / 4;  // longer runs would be found too seldom
+  static constexpr size_t kMaxRun = kPages / 4;                         // longer runs would be found too seldom
 
   Arena* arena = nullptr;
-  size_t first = 0;        // page of bit 0
-  uint64_t free = 0;       // a bit for each page that can be handed out
+  size_t first = 0;         // page of bit 0
+  uint64_t free = 0;        // a bit for each page that can be handed out
   Span* records = nullptr;  // unused, linked by next
 
   /// A run of pages, or one with a null arena.

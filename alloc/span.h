@@ -78,29 +78,29 @@ inline constexpr int32_t kNoCountdown = INT32_MAX;
 
 struct alignas(128) Span {
   // What the fast paths touch: one cache line.
-  uint64_t free = kNil;                  // owner
-  char* origin = nullptr;                // constant while in use, as all to reciprocal_bound
+  uint64_t free = kNil;    // owner
+  char* origin = nullptr;  // constant while in use, as all to reciprocal_bound
   uint64_t key = 0;
-  uint64_t inverse = 0;                  // key * inverse == 1 modulo 2^64
-  uint64_t reciprocal = 0;               // ceil(2^64 / size): offset * reciprocal < it only for multiples of size
-  uint64_t reciprocal_bound = 0;         // the same again: a second memory operand is cheaper than a register
-  std::atomic<uintptr_t> owner_tp{0};    // the owner's thread pointer, 0 without; written with owner
-  int32_t countdown = 0;                 // owner
-  uint16_t size = 0;                     // of a block; kLarge and kHuge: 0
-  uint16_t least = 0;                    // the smallest request that takes a block of this size
+  uint64_t inverse = 0;                // key * inverse == 1 modulo 2^64
+  uint64_t reciprocal = 0;             // ceil(2^64 / size): offset * reciprocal < it only for multiples of size
+  uint64_t reciprocal_bound = 0;       // the same again: a second memory operand is cheaper than a register
+  std::atomic<uintptr_t> owner_tp{0};  // the owner's thread pointer, 0 without; written with owner
+  int32_t countdown = 0;               // owner
+  uint16_t size = 0;                   // of a block; kLarge and kHuge: 0
+  uint16_t least = 0;                  // the smallest request that takes a block of this size
 
   // The rest: another.
   std::atomic<RemoteChain> remote{RemoteChain{}};  // any thread; see above
-  std::atomic<MCache*> owner{nullptr};   // changes under the mcentral's lock; any thread reads
-  Span* next = nullptr;                  // List: owner or mcentral; FixAlloc
+  std::atomic<MCache*> owner{nullptr};             // changes under the mcentral's lock; any thread reads
+  Span* next = nullptr;                            // List: owner or mcentral; FixAlloc
   Span* prev = nullptr;
-  Span* notify_next = nullptr;           // the notify stack's
-  char* start = nullptr;                 // constant while in use
-  size_t bytes = 0;                      // constant while in use; kHuge: as mapped
-  uint16_t carved = 0;                   // owner; blocks that ever joined the free list
-  uint16_t mapped_pages = 0;             // owner; pages from start that are in the pagemap
+  Span* notify_next = nullptr;  // the notify stack's
+  char* start = nullptr;        // constant while in use
+  size_t bytes = 0;             // constant while in use; kHuge: as mapped
+  uint16_t carved = 0;          // owner; blocks that ever joined the free list
+  uint16_t mapped_pages = 0;    // owner; pages from start that are in the pagemap
   SizeClass size_class = 0;
-  bool needs_zero = false;               // kLarge, kHuge: the pages may hold old contents
+  bool needs_zero = false;  // kLarge, kHuge: the pages may hold old contents
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
 
@@ -111,9 +111,7 @@ struct alignas(128) Span {
   char* end() const { return start + bytes; }
   bool contains(const void* p) const { return p >= start && p < end(); }
 
-  uint64_t offset_of(const void* p) const {
-    return static_cast<uint64_t>(static_cast<const char*>(p) - origin);
-  }
+  uint64_t offset_of(const void* p) const { return static_cast<uint64_t>(static_cast<const char*>(p) - origin); }
   char* block_at(uint64_t offset) const { return origin + offset; }
   /// True for the offset of a block, carved or not.
   bool is_block(uint64_t offset) const {

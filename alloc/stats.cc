@@ -84,17 +84,23 @@ void write_xml(const Stats& stats, void (*write)(void* to, const char* data, siz
   const uint64_t system = counters->committed_bytes.load(std::memory_order_relaxed) + stats.huge_bytes;
   line.text("<system type=\"current\" size=\"").number(system).text("\"/>\n");
   line.text("<aspace type=\"total\" size=\"");
-  line.number(counters->arena_bytes.load(std::memory_order_relaxed) + stats.huge_bytes).text("\"/>\n</heap>\n</malloc>\n");
+  line.number(counters->arena_bytes.load(std::memory_order_relaxed) + stats.huge_bytes)
+      .text("\"/>\n</heap>\n</malloc>\n");
   flush();
 }
 
 void print_report(const Report& r, const Counters& c, Line& out) {
   const auto get = [](const std::atomic<uint64_t>& n) { return n.load(std::memory_order_relaxed); };
-  const auto seconds = [&](uint64_t ms) -> Line& { return out.number(ms / 1000).text(".").number(ms % 1000 / 100).text(" s"); };
+  const auto seconds = [&](uint64_t ms) -> Line& {
+    return out.number(ms / 1000).text(".").number(ms % 1000 / 100).text(" s");
+  };
 
   out.text("tri ").text(r.version).text("  ").text(r.program).text("[").number(static_cast<int64_t>(r.pid)).text("]  ");
   out.text(r.end).text("  ");
-  seconds(r.elapsed_ms).text("  ").number(get(c.most_threads)).text(get(c.most_threads) == 1 ? " thread\n" : " threads\n");
+  seconds(r.elapsed_ms)
+      .text("  ")
+      .number(get(c.most_threads))
+      .text(get(c.most_threads) == 1 ? " thread\n" : " threads\n");
 
   out.text("  live      ");
   if (r.has_live) {
@@ -117,7 +123,12 @@ void print_report(const Report& r, const Counters& c, Line& out) {
     const uint64_t live = r.stats.live_bytes < left ? r.stats.live_bytes : left;
     left -= live;
     out.text(", at exit ").bytes(r.rss_bytes).text(" = live ").bytes(live).text(" + caches ").bytes(cached);
-    out.text(" + free pages ").bytes(free_bytes).text(" + tri ").bytes(metadata).text(" + rest of process ").bytes(left);
+    out.text(" + free pages ")
+        .bytes(free_bytes)
+        .text(" + tri ")
+        .bytes(metadata)
+        .text(" + rest of process ")
+        .bytes(left);
   }
   out.text("\n");
 

@@ -17,11 +17,11 @@
 namespace tri {
 
 struct Stats {
-  uint64_t live_bytes = 0;    // in blocks that the program holds
+  uint64_t live_bytes = 0;  // in blocks that the program holds
   uint64_t live_blocks = 0;
-  uint64_t large_bytes = 0;   // of live_bytes: in blocks above 32 KiB
+  uint64_t large_bytes = 0;  // of live_bytes: in blocks above 32 KiB
   uint64_t large_blocks = 0;
-  uint64_t huge_bytes = 0;    // of large_bytes: in mappings of their own
+  uint64_t huge_bytes = 0;  // of large_bytes: in mappings of their own
   uint64_t huge_blocks = 0;
   uint64_t cached_bytes = 0;  // free, in spans that are in use, and in threads' large caches
   uint64_t free_bytes = 0;    // in free pages that hold memory of the OS
@@ -37,7 +37,7 @@ void write_xml(const Stats& stats, void (*write)(void* to, const char* data, siz
 
 /// What the report says about one process.
 struct Report {
-  const char* version = "?";    // of the library
+  const char* version = "?";  // of the library
   const char* program = "?";
   int pid = 0;
   const char* end = "exit 0";  // how it ended
@@ -47,8 +47,8 @@ struct Report {
   uint64_t minor_faults = 0;
   uint64_t major_faults = 0;
   uint64_t peak_rss_bytes = 0;
-  uint64_t rss_bytes = 0;       // at the end; 0 if it is not known any more
-  bool has_live = false;        // whether live_* and what stands beside them are known
+  uint64_t rss_bytes = 0;  // at the end; 0 if it is not known any more
+  bool has_live = false;   // whether live_* and what stands beside them are known
   Stats stats;
   uint64_t children = 0;
   uint64_t children_peak_bytes = 0;

@@ -25,7 +25,7 @@ enum class Life : uint8_t {
   kBeforeTls,  // the dynamic linker has not set up this very variable yet
   kAttaching,  // getting one
   kAttached,
-  kEnded,      // the record is gone; the thread is running its very last destructors
+  kEnded,  // the record is gone; the thread is running its very last destructors
 };
 constinit thread_local Life tls_life = Life::kNew;
 

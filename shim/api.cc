@@ -91,8 +91,8 @@ int tri_report(int fd, const char* what) {
     return 0;
   }
   if (strcmp(what, "xml") != 0) return -EINVAL;
-  write_xml(take_stats(), [](void* to, const char* data, size_t n) { sys::write_all(*static_cast<int*>(to), data, n); },
-            &fd);
+  write_xml(
+      take_stats(), [](void* to, const char* data, size_t n) { sys::write_all(*static_cast<int*>(to), data, n); }, &fd);
   return 0;
 }
 

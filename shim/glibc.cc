@@ -47,9 +47,15 @@ using namespace tri;
 
 TRI_EXPORT_BEGIN
 
-struct mallinfo2 mallinfo2() { return info(); }
-struct mallinfo mallinfo() { return narrow(info()); }
-struct mallinfo __libc_mallinfo() { return narrow(info()); }
+struct mallinfo2 mallinfo2() {
+  return info();
+}
+struct mallinfo mallinfo() {
+  return narrow(info());
+}
+struct mallinfo __libc_mallinfo() {
+  return narrow(info());
+}
 
 // glibc's knobs set thresholds of structures that this heap does not have: taken, and without effect.
 int mallopt(int, int) { return 1; }
@@ -72,7 +78,8 @@ void malloc_stats() {
 int malloc_info(int options, FILE* to) {
   if (options != 0) return EINVAL;
   const Stats stats = take_stats();
-  write_xml(stats, [](void* file, const char* data, size_t n) { fwrite(data, 1, n, static_cast<FILE*>(file)); }, to);
+  write_xml(
+      stats, [](void* file, const char* data, size_t n) { fwrite(data, 1, n, static_cast<FILE*>(file)); }, to);
   return 0;
 }
 

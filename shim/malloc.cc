@@ -129,9 +129,7 @@ size_t nallocx(size_t n, int flags) {
   return c < kSizeClasses ? class_size(c) : good_size(n <= kMaxSmallSize ? kMaxSmallSize + 1 : n);
 }
 
-void sdallocx(void* p, size_t n, int flags) {
-  deallocate_aligned_sized(p, n, size_t{1} << (flags & 63));
-}
+void sdallocx(void* p, size_t n, int flags) { deallocate_aligned_sized(p, n, size_t{1} << (flags & 63)); }
 
 void* __libc_malloc(size_t n) { return malloc(n); }
 void* __libc_calloc(size_t count, size_t size) { return calloc(count, size); }

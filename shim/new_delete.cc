@@ -106,7 +106,9 @@ void operator delete(void* p, std::align_val_t) noexcept { deallocate(p); }
 void operator delete[](void* p, std::align_val_t) noexcept { deallocate(p); }
 void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate(p); }
 void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate(p); }
-void operator delete(void* p, size_t n, std::align_val_t a) noexcept { deallocate_aligned_sized(p, n, static_cast<size_t>(a)); }
+void operator delete(void* p, size_t n, std::align_val_t a) noexcept {
+  deallocate_aligned_sized(p, n, static_cast<size_t>(a));
+}
 void operator delete[](void* p, size_t n, std::align_val_t a) noexcept {
   deallocate_aligned_sized(p, n, static_cast<size_t>(a));
 }

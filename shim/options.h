@@ -11,7 +11,7 @@ struct Options {
   bool verbose = false;
   char report[256] = "stderr";  // stderr, fd:N, or a file name with %p (process id) and %c (program)
   char only[128] = "*";
-  char page[64] = "";           // set by the launcher: the file that backs the stats page
+  char page[64] = "";  // set by the launcher: the file that backs the stats page
 };
 
 extern constinit Options options;

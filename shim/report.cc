@@ -24,7 +24,9 @@ constinit int64_t started_ns = 0;
 // For a process that has no slot: a forked child whose launcher's page is full.
 constinit Counters private_counters;
 
-uint64_t to_ms(const timeval& t) { return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_usec) / 1000; }
+uint64_t to_ms(const timeval& t) {
+  return static_cast<uint64_t>(t.tv_sec) * 1000 + static_cast<uint64_t>(t.tv_usec) / 1000;
+}
 
 void claim_slot() {
   const uint32_t i = page->claimed.fetch_add(1, std::memory_order_relaxed);
@@ -102,7 +104,11 @@ void report_at_exit(int status, void*) {
     line.text("exit ").number(static_cast<int64_t>(status & 0xff)).text("", 1);
     write_stats_report(fd, line.data());
   } else {
-    line.text("tri: cannot write the report to ").text(options.report).text(": ").text(strerrorname_np(errno)).text("\n");
+    line.text("tri: cannot write the report to ")
+        .text(options.report)
+        .text(": ")
+        .text(strerrorname_np(errno))
+        .text("\n");
     line.write_to(2);
   }
   if (close_it) close(fd);

@@ -24,8 +24,8 @@ inline constexpr bool kChecks = TRI_CHECKS != 0;  // off only to measure what th
 #define TRI_CHECK(condition) \
   (__builtin_expect(!!(condition), 1) ? (void)0 : ::tri::check_failed(#condition, __FILE__, __LINE__))
 
-#define TRI_ASSERT(condition)                        \
-  do {                                               \
+#define TRI_ASSERT(condition)                          \
+  do {                                                 \
     if constexpr (::tri::kDebug) TRI_CHECK(condition); \
   } while (false)
 

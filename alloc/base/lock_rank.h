@@ -7,9 +7,9 @@
 namespace tri {
 
 enum class LockRank : uint8_t {
-  kOptions,    // parsing and setting options
-  kReport,     // one report at a time
-  kThreads,    // the list of Thread records
+  kOptions,  // parsing and setting options
+  kReport,   // one report at a time
+  kThreads,  // the list of Thread records
   // ---- the MALLOC line: who holds a lock below must not allocate ----
   kCentral,    // one for each size class; two of them are held at once only around fork()
   kScavenger,  // starting and stopping the background thread

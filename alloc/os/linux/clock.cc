@@ -16,7 +16,7 @@ constinit std::atomic<int64_t (*)()> clock_override{nullptr};
 
 int64_t now_ns() {
   // relaxed: set by a test before it starts threads.
-  if (int64_t (*clock)() = clock_override.load(std::memory_order_relaxed)) return clock();
+  if (int64_t(*clock)() = clock_override.load(std::memory_order_relaxed)) return clock();
   timespec now{};
   // A system call, and so only for slow moments: libc's clock_gettime() is a symbol that other libraries replace with
   // functions that allocate.

@@ -85,15 +85,15 @@ bool purge(void* p, size_t bytes) {
 
 bool resize(void* p, size_t old_bytes, size_t new_bytes) {
   if (new_bytes > old_bytes && fails_now()) return false;
-  return system_call(SYS_mremap, reinterpret_cast<long>(p), static_cast<long>(old_bytes),
-                     static_cast<long>(new_bytes), 0) >= 0;
+  return system_call(SYS_mremap, reinterpret_cast<long>(p), static_cast<long>(old_bytes), static_cast<long>(new_bytes),
+                     0) >= 0;
 }
 
 bool move(void* p, size_t old_bytes, void* place, size_t new_bytes) {
   if (fails_now()) return false;
-  const long q = system_call(SYS_mremap, reinterpret_cast<long>(p), static_cast<long>(old_bytes),
-                             static_cast<long>(new_bytes), MREMAP_MAYMOVE | MREMAP_FIXED,
-                             reinterpret_cast<long>(place));
+  const long q =
+      system_call(SYS_mremap, reinterpret_cast<long>(p), static_cast<long>(old_bytes), static_cast<long>(new_bytes),
+                  MREMAP_MAYMOVE | MREMAP_FIXED, reinterpret_cast<long>(place));
   return static_cast<unsigned long>(q) <= -4096UL;
 }
 

@@ -42,8 +42,8 @@ class LineReader {
       end_ -= begin_;
       begin_ = 0;
       if (end_ == sizeof buffer_) end_ = sizeof buffer_ / 2;
-      const long n = system_call(SYS_read, fd_, reinterpret_cast<long>(buffer_ + end_),
-                                 static_cast<long>(sizeof buffer_ - end_));
+      const long n =
+          system_call(SYS_read, fd_, reinterpret_cast<long>(buffer_ + end_), static_cast<long>(sizeof buffer_ - end_));
       if (n == -EINTR) continue;
       if (n <= 0) return nullptr;
       end_ += static_cast<size_t>(n);
@@ -83,7 +83,8 @@ uint64_t random64() {
   uint64_t n = 0;
   constexpr unsigned kNonBlocking = 1;  // GRND_NONBLOCK: early in boot a weak key is better than a hang
   if (system_call(SYS_getrandom, reinterpret_cast<long>(&n), sizeof n, kNonBlocking) == sizeof n) return n;
-  n = static_cast<uint64_t>(now_ns()) ^ reinterpret_cast<uint64_t>(&n) ^ (static_cast<uint64_t>(sys::process_id()) << 40);
+  n = static_cast<uint64_t>(now_ns()) ^ reinterpret_cast<uint64_t>(&n) ^
+      (static_cast<uint64_t>(sys::process_id()) << 40);
   return mix(n);
 }
 

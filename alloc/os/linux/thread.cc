@@ -59,10 +59,9 @@ bool start_bare_thread(void (*fn)()) {
   uint64_t old = 0;
   arch::system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&all), reinterpret_cast<long>(&old), 8);
   running.store(1, std::memory_order_relaxed);
-  const long result =
-      tri_clone_bare(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
-                         CLONE_CHILD_CLEARTID,
-                     stack_top, reinterpret_cast<int*>(&running), thread_pointer, fn);
+  const long result = tri_clone_bare(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                                         CLONE_SETTLS | CLONE_CHILD_CLEARTID,
+                                     stack_top, reinterpret_cast<int*>(&running), thread_pointer, fn);
   arch::system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&old), 0, 8);
   if (result < 0) running.store(0, std::memory_order_relaxed);
   return result >= 0;
