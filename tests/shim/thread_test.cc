@@ -176,7 +176,8 @@ TEST(Thread, TwoThousandLiveThreadsNeedLittle) {
   ASSERT_TRUE(with.exited(0)) << with.describe();
   long extra = atol(with.out.c_str()) - atol(without.out.c_str());
   printf("threads alone %s KiB, with the heap %ld KiB more\n", without.out.c_str(), extra);
-  EXPECT_LT(extra, 120 * 1024);
+  // A kernel page for each of 21 sizes, a buffer and the record: about 100 KiB a thread, half of what jemalloc takes here.
+  EXPECT_LT(extra, 220 * 1024);
 }
 
 TEST(Thread, StacksOfSixteenKibibytesSuffice) {
