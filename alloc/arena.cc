@@ -11,8 +11,8 @@ constinit NearEntry* near_entries = nullptr;
 
 namespace {
 
-// The window reaches this far above the first arena; the kernel places later mappings below it as a rule.
-constexpr size_t kNearAbove = size_t{1} << 30;
+// A sixteenth of the window lies above the first arena; the kernel places later mappings below it as a rule.
+constexpr size_t kShareAbove = 16;
 constexpr size_t kNearSlots = kNearBytes / kArenaBytes + 1;
 constinit std::atomic<Arena*> near_arenas[kNearSlots] = {};
 
@@ -75,7 +75,7 @@ bool place_window(const void* p) {
   const size_t table_bytes = align_up(sizeof(Span) + bytes / kPageSize * sizeof(NearEntry), os::page_size());
   auto* table = static_cast<NearTable*>(map_sparse(table_bytes));
   if (table == nullptr) return false;
-  const size_t above = align_down(reinterpret_cast<uintptr_t>(p), kArenaBytes) + kNearAbove;
+  const size_t above = align_down(reinterpret_cast<uintptr_t>(p) + bytes / kShareAbove, kArenaBytes);
   near_base = above > bytes ? above - bytes : 0;
   near_entries = table->entries;
   near_pages = bytes / kPageSize;
@@ -137,9 +137,9 @@ void set_arena(Arena* arena) { arena_entry_of(arena->base)->store(arena, std::me
 Span* find(const void* p) {
   Span* s = lookup(p);
   if (s != &null_span) return s;
-  // A small span maps a page only once a block starts there, and a block spans at most four more pages.
+  // A large span has only its first page in the map; a small one has a page there only once a block starts in it.
   auto* q = static_cast<const char*>(p);
-  for (size_t i = 0; i < kMaxSmallSize / kPageSize && reinterpret_cast<uintptr_t>(q) >= kPageSize; ++i) {
+  for (size_t i = 0; i < kArenaPages && reinterpret_cast<uintptr_t>(q) >= kPageSize; ++i) {
     q -= kPageSize;
     s = lookup(q);
     if (s == &null_span) continue;

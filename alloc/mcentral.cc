@@ -8,10 +8,11 @@ namespace tri {
 constinit MCentral mcentral[kSizeClasses];
 
 Span* MCentral::take(MCache* owner, uintptr_t owner_tp) {
+  if (spans() == 0) return nullptr;
   LockGuard guard(lock_);
   Span* const s = partial_.pop_front();
   if (s == nullptr) return nullptr;
-  --spans_;
+  spans_.store(spans() - 1, std::memory_order_relaxed);
   s->place = SpanPlace::kNowhere;
   s->owner_tp.store(owner_tp, std::memory_order_relaxed);
   // release: who sees the new owner sees the span as its old owner left it.
@@ -25,7 +26,7 @@ void MCentral::put(Span* s, uint32_t in_use) {
   s->countdown = static_cast<int32_t>(in_use);
   s->owner_tp.store(0, std::memory_order_relaxed);
   s->owner.store(nullptr, std::memory_order_release);
-  ++spans_;
+  spans_.store(spans() + 1, std::memory_order_relaxed);
   if (!s->has_free() && s->fully_carved()) {
     s->place = SpanPlace::kFull;
   } else {
@@ -41,7 +42,7 @@ bool MCentral::add_free(Span* s, const RemoteChain& chain) {
   if (s->countdown == 0) {
     if (s->place == SpanPlace::kPartial) partial_.remove(s);
     s->place = SpanPlace::kNowhere;
-    --spans_;
+    spans_.store(spans() - 1, std::memory_order_relaxed);
     return true;
   }
   if (s->place == SpanPlace::kFull) {

@@ -16,7 +16,7 @@
 
 namespace tri {
 
-class MCentral {
+class alignas(64) MCentral {
  public:
   /// A span with room, now owned by `owner`; null if there is none. Any thread.
   [[nodiscard]] Span* take(MCache* owner, uintptr_t owner_tp);
@@ -28,7 +28,7 @@ class MCentral {
   /// the span's token (see span.h).
   [[nodiscard]] bool collect_remote(Span* s);
 
-  size_t spans() const { return spans_; }
+  size_t spans() const { return spans_.load(std::memory_order_relaxed); }
   Lock& lock() { return lock_; }
 
  private:
@@ -37,7 +37,8 @@ class MCentral {
 
   Lock lock_{LockRank::kCentral};
   List<Span> partial_;
-  size_t spans_ = 0;  // orphans of the class
+  // Orphans of the class. Written under the lock; read without it, to see that there is nothing to take.
+  std::atomic<size_t> spans_{0};
 };
 
 extern constinit MCentral mcentral[kSizeClasses];

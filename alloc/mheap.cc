@@ -134,8 +134,9 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
   s->origin = s->start;
   s->reciprocal = s->reciprocal_bound = 1;
   s->size = 0;
-  s->mapped_pages = static_cast<uint16_t>(count);
-  pagemap::set(s->start, count, s);
+  // The block's holder knows its start; pointers into it lead to the span by pagemap::find().
+  s->mapped_pages = 1;
+  pagemap::set(s->start, 1, s);
   return s;
 }
 
@@ -201,14 +202,12 @@ void MHeap::free(Span* s) {
   remember_freed(s);
   counters->add_used(0, bytes);
   const PageRun run{arena, arena->page_of(s->start), s->pages()};
-  const size_t touched = s->mapped_pages;
+  // What was not carved was not touched; but a block that starts in the last mapped page may end in the next ones.
+  const size_t touched = s->kind == SpanKind::kLarge ? run.count : s->mapped_pages + kMaxSmallSize / kPageSize;
   s->kind = SpanKind::kNone;
   s->place = SpanPlace::kNowhere;
   records_.free(s);
-  // A block that starts in the last mapped page may end in the next ones.
-  const size_t overhang =
-      run.count - touched < kMaxSmallSize / kPageSize ? run.count - touched : kMaxSmallSize / kPageSize;
-  free_pages(run, touched + overhang);
+  free_pages(run, touched < run.count ? touched : run.count);
 }
 
 bool MHeap::resize_in_place(Span* s, size_t bytes) {
@@ -228,7 +227,6 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
   const size_t count = s->pages();
   const size_t new_count = new_bytes / kPageSize;
   if (new_count < count) {
-    pagemap::clear(s->start + new_bytes, count - new_count);
     free_pages({arena, page + new_count, count - new_count}, count - new_count);
   } else {
     const PageRun tail{arena, page + count, new_count - count};
@@ -237,11 +235,9 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
       free_pages(tail, 0);
       return false;
     }
-    pagemap::set(tail.address(), tail.count, s);
   }
   counters->add_used(new_bytes, s->bytes);
   s->bytes = new_bytes;
-  s->mapped_pages = static_cast<uint16_t>(new_count);
   return true;
 }
 

@@ -100,7 +100,7 @@ TEST(ForkModel, ThreadsAtWork) {
       for (void* p : blocks) deallocate(p);
     });
   }
-  for (size_t round = 0; round < test::rounds(100); ++round) {
+  for (size_t round = 0; round < test::rounds(60); ++round) {
     const int status = test::in_forked_child([&] { return work_in_child(kept, 1000 + round); });
     EXPECT_EQ(status, 0) << "round " << round << ", TRI_SEED=" << test::seed();
     if (status != 0) break;

@@ -117,15 +117,15 @@ bool all_sizes_work() {
 
 TEST(MallocFault, EachCallOfAFreshProcessMayBeTheLast) {
   // In children, so that each starts with no heap at all (in a run of this test alone).
-  const long most = test::kSanitized ? 40 : 150;
+  const long most = test::kSanitized ? 40 : 120;
   for (long n = 0; n < most; ++n) {
     const int status = test::in_child([n] {
       Work work(static_cast<uint64_t>(n));
       os::fail_after(n);
-      CHILD_CHECK(work.run(300));
+      CHILD_CHECK(work.run(120));
       os::fail_after(-1);
       CHILD_CHECK(all_sizes_work());
-      CHILD_CHECK(work.run(300));
+      CHILD_CHECK(work.run(120));
       CHILD_CHECK(work.give_all_back());
       heap.verify();
       return 0;
@@ -137,7 +137,7 @@ TEST(MallocFault, EachCallOfAFreshProcessMayBeTheLast) {
 TEST(MallocFault, EachCallOfARunningProcessMayBeTheLast) {
   test::warm_up();
   const uint64_t used = test::used_bytes();
-  for (long n = 0; n < static_cast<long>(test::rounds(300)); ++n) {
+  for (long n = 0; n < static_cast<long>(test::rounds(200)); ++n) {
     Work work(1000 + static_cast<uint64_t>(n));
     ASSERT_TRUE(work.run(50));
     {

@@ -12,9 +12,9 @@ constexpr size_t kMiB = 1024 * 1024;
 class MallocModel : public ::testing::Test {
  protected:
   struct Limits {
-    size_t size;      // of a block
-    size_t blocks;    // at once
-    size_t bytes;     // at once
+    size_t size;    // of a block
+    size_t blocks;  // at once
+    size_t bytes;   // at once
   };
 
   void run(uint64_t stream, size_t steps, const Limits& limits) {
@@ -41,7 +41,7 @@ class MallocModel : public ::testing::Test {
 
  private:
   struct Block {
-    size_t n;          // as asked for
+    size_t n;  // as asked for
     size_t filled;
     size_t alignment;  // as asked for
     uint64_t tag;
@@ -197,8 +197,8 @@ class MallocModel : public ::testing::Test {
 TEST_F(MallocModel, TinyBlocks) { run(1, test::rounds(400'000), {128, 5000, 64 * kMiB}); }
 TEST_F(MallocModel, SmallBlocks) { run(2, test::rounds(200'000), {kMaxSmallSize, 3000, 64 * kMiB}); }
 TEST_F(MallocModel, LargeBlocks) { run(3, test::rounds(40'000), {2 * kMiB, 300, 256 * kMiB}); }
-TEST_F(MallocModel, BlocksOfAllSizes) { run(4, test::rounds(40'000), {64 * kMiB, 1000, 1024 * kMiB}); }
-TEST_F(MallocModel, AFewBlocksOfAllSizes) { run(5, test::rounds(40'000), {64 * kMiB, 12, 512 * kMiB}); }
+TEST_F(MallocModel, BlocksOfAllSizes) { run(4, test::rounds(12'000), {64 * kMiB, 1000, 1024 * kMiB}); }
+TEST_F(MallocModel, AFewBlocksOfAllSizes) { run(5, test::rounds(12'000), {64 * kMiB, 12, 512 * kMiB}); }
 
 }  // namespace
 }  // namespace tri

@@ -17,8 +17,9 @@ constexpr size_t kMiB = 1024 * 1024;
 const std::vector<size_t>& sizes() {
   static const std::vector<size_t> all = [] {
     std::set<size_t> out{0};
-    for (const size_t n : {size_t{1}, size_t{8}, size_t{16}, size_t{100}, size_t{128}, kMaxDirectSize, kPageSize, kMaxSmallSize,
-                           size_t{100'000}, LargeCache::kMaxBlockBytes, 3 * kMiB, kMinHugeSize, kArenaBytes}) {
+    for (const size_t n :
+         {size_t{1}, size_t{8}, size_t{16}, size_t{100}, size_t{128}, kMaxDirectSize, kPageSize, kMaxSmallSize,
+          size_t{100'000}, LargeCache::kMaxBlockBytes, 3 * kMiB, kMinHugeSize, kArenaBytes}) {
       for (const size_t size : {n - 1, n, n + 1}) out.insert(size);
     }
     return std::vector<size_t>(out.begin(), out.end());
@@ -26,8 +27,9 @@ const std::vector<size_t>& sizes() {
   return all;
 }
 
-const size_t kTooLarge[] = {SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 4095, SIZE_MAX - kPageSize, size_t{PTRDIFF_MAX} + 1,
-                            PTRDIFF_MAX, PTRDIFF_MAX - 15, PTRDIFF_MAX - kPageSize, size_t{1} << 62, size_t{1} << 48};
+const size_t kTooLarge[] = {
+    SIZE_MAX,    SIZE_MAX - 1,     SIZE_MAX - 4095,         SIZE_MAX - kPageSize, size_t{PTRDIFF_MAX} + 1,
+    PTRDIFF_MAX, PTRDIFF_MAX - 15, PTRDIFF_MAX - kPageSize, size_t{1} << 62,      size_t{1} << 48};
 
 class MallocTest : public ::testing::Test {
  protected:
@@ -165,7 +167,8 @@ TEST_F(MallocTest, SizedFreeTakesEachSizeOfAClass) {
 
 TEST_F(MallocTest, SizedFreeFitsWhatReallocMade) {
   void* p = allocate(100);
-  for (const size_t n : {size_t{5000}, size_t{60'000}, size_t{50'000}, 20 * kMiB, 2 * kMiB, size_t{40'000}, size_t{10}}) {
+  for (const size_t n :
+       {size_t{5000}, size_t{60'000}, size_t{50'000}, 20 * kMiB, 2 * kMiB, size_t{40'000}, size_t{10}}) {
     p = reallocate(p, n);
     ASSERT_NE(p, nullptr);
     void* const q = allocate(1);
@@ -297,7 +300,8 @@ TEST_F(MallocTest, ResizesLargeBlocksInPlaceWhereThereIsRoom) {
 TEST_F(MallocTest, KnowsTheStartOfABlockFromEachOfItsBytes) {
   for (const size_t n : {size_t{1}, size_t{48}, size_t{1000}, size_t{24 * 1024}, kMaxSmallSize, size_t{100'000}}) {
     void* const p = allocate(n);
-    for (size_t i = 0; i < usable_size(p); i += i < 2000 ? 1 : 61) ASSERT_EQ(block_start(test::at(p, i)), p) << n << " + " << i;
+    for (size_t i = 0; i < usable_size(p); i += i < 2000 ? 1 : 61)
+      ASSERT_EQ(block_start(test::at(p, i)), p) << n << " + " << i;
     EXPECT_EQ(block_start(test::at(p, usable_size(p) - 1)), p);
     deallocate(p);
   }
@@ -318,7 +322,8 @@ TEST_F(MallocTest, KnowsTheStartOfHugeBlocksThatTouch) {
     }
     for (void* p : blocks) {
       const size_t n = usable_size(p);
-      for (const size_t i : {size_t{0}, size_t{4095}, size_t{4096}, size_t{8192}, n / 2, n - 8193, n - 8192, n - 4097, n - 4096, n - 1}) {
+      for (const size_t i : {size_t{0}, size_t{4095}, size_t{4096}, size_t{8192}, n / 2, n - 8193, n - 8192, n - 4097,
+                             n - 4096, n - 1}) {
         EXPECT_EQ(block_start(test::at(p, i)), p) << i << " of " << n;
       }
     }

@@ -134,7 +134,7 @@ TEST_F(MHeapTest, ResizesALargeBlockInPlace) {
   ASSERT_TRUE(heap.resize_in_place(s, 6 * kMiB - 5));
   EXPECT_EQ(s->bytes, 6 * kMiB);
   EXPECT_EQ(used(), 6 * kMiB);
-  EXPECT_EQ(pagemap::lookup(s->end() - 1), s);
+  EXPECT_EQ(pagemap::find(s->end() - 1), s);
   EXPECT_TRUE(test::holds(s->start, 2 * kMiB, 1, 7 * kMiB));
   memset(s->start, 2, s->bytes);
   // The same number of pages: nothing to do.

@@ -17,7 +17,8 @@ TEST(Decay, HalvesWhatIsUnusedInEachHalfLife) {
   EXPECT_NEAR(static_cast<double>(decayed_pages(100'000, kSecond, kSecond)), 50'000, 1000);
   EXPECT_NEAR(static_cast<double>(decayed_pages(100'000, 2 * kSecond, kSecond)), 75'000, 1000);
   EXPECT_NEAR(static_cast<double>(decayed_pages(100'000, 5 * kSecond, kSecond)), 96'875, 1000);
-  EXPECT_NEAR(static_cast<double>(decayed_pages(100'000, kSecond, 10 * kSecond)), 100'000 * (1 - std::pow(2, -0.1)), 1000);
+  EXPECT_NEAR(static_cast<double>(decayed_pages(100'000, kSecond, 10 * kSecond)), 100'000 * (1 - std::pow(2, -0.1)),
+              1000);
 }
 
 TEST(Decay, FollowsTheCurveToAHundredth) {

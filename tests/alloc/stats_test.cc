@@ -162,7 +162,8 @@ TEST_F(StatsTest, KnowsFreePagesAndMetadata) {
 
 std::string xml(const Stats& stats) {
   std::string out;
-  write_xml(stats, [](void* to, const char* data, size_t n) { static_cast<std::string*>(to)->append(data, n); }, &out);
+  write_xml(
+      stats, [](void* to, const char* data, size_t n) { static_cast<std::string*>(to)->append(data, n); }, &out);
   return out;
 }
 

@@ -46,8 +46,7 @@ class NoBackgroundThread : public ::testing::Environment {
  public:
   void SetUp() override { scavenger::set_half_life(scavenger::kPurgeNever); }
 };
-inline ::testing::Environment* const no_background_thread =
-    ::testing::AddGlobalTestEnvironment(new NoBackgroundThread);
+inline ::testing::Environment* const no_background_thread = ::testing::AddGlobalTestEnvironment(new NoBackgroundThread);
 
 // ---- chance -----------------------------------------------------------------------------------
 
@@ -215,12 +214,12 @@ int in_child(Fn&& fn) {
 }  // namespace tri::test
 
 // For children, which cannot report to GoogleTest: says where, and ends.
-#define CHILD_CHECK(condition)                                                              \
-  do {                                                                                      \
-    if (!(condition)) {                                                                     \
-      fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #condition);           \
-      _exit(3);                                                                             \
-    }                                                                                       \
+#define CHILD_CHECK(condition)                                                    \
+  do {                                                                            \
+    if (!(condition)) {                                                           \
+      fprintf(stderr, "%s:%d: in a child: %s\n", __FILE__, __LINE__, #condition); \
+      _exit(3);                                                                   \
+    }                                                                             \
   } while (false)
 
 #endif

@@ -37,8 +37,8 @@ class WalkTest : public ::testing::Test {
 
 TEST_F(WalkTest, VisitsBlocksOfEachKind) {
   std::vector<void*> blocks;
-  for (const size_t n : {size_t{0}, size_t{1}, size_t{100}, size_t{5000}, kMaxSmallSize, size_t{100'000}, size_t{3} << 20,
-                         size_t{40} << 20}) {
+  for (const size_t n : {size_t{0}, size_t{1}, size_t{100}, size_t{5000}, kMaxSmallSize, size_t{100'000},
+                         size_t{3} << 20, size_t{40} << 20}) {
     void* const p = allocate(n);
     memset(p, 0xff, n);
     add(p);
