@@ -35,8 +35,17 @@ void each_lock(Fn&& fn) {
   fn(i++, persistent::lock());
 }
 
-/// True in a signal handler that interrupted this thread's slow path.
-bool is_interrupted(const MCache* mine) { return mine != &empty_mcache && mine->busy; }
+// Of a thread that was interrupted while it was getting its record.
+constinit ForkLocks recordless_locks;
+
+ForkLocks& fork_locks(MCache* mine) { return mine == &empty_mcache ? recordless_locks : thread_of(mine)->fork_locks; }
+
+/// True in a signal handler that interrupted this thread's slow path, or whatever else of ours holds a lock.
+bool is_interrupted(const MCache* mine) {
+  bool holds = mine != &empty_mcache && mine->busy;
+  each_lock([&](size_t, Lock& lock) { holds = holds || lock.held_by_me(); });
+  return holds;
+}
 
 /// Ends the list that starts at *head at the first link that is none; its last block and its length as a chain.
 RemoteChain repair_list(Span* s, uint64_t* head) {
@@ -140,8 +149,9 @@ void collect_remote(MCache* mine) {
 
 void fork_prepare() {
   MCache* const mine = current_mcache();
-  if (is_interrupted(mine)) {
-    ForkLocks& locks = thread_of(mine)->fork_locks;
+  ForkLocks& locks = fork_locks(mine);
+  locks.set_interrupted(is_interrupted(mine));
+  if (locks.interrupted()) {
     each_lock(
         [&](size_t i, Lock& lock) { locks.set(i, !lock.held_by_me() && lock.try_lock_for(kPatienceMicroseconds)); });
     return;
@@ -152,26 +162,26 @@ void fork_prepare() {
 
 void fork_parent() {
   MCache* const mine = current_mcache();
-  const bool interrupted = is_interrupted(mine);
+  const ForkLocks& locks = fork_locks(mine);
   each_lock([&](size_t i, Lock& lock) {
-    if (!interrupted || thread_of(mine)->fork_locks.test(i)) lock.unlock();
+    if (!locks.interrupted() || locks.test(i)) lock.unlock();
   });
 }
 
 void fork_child() {
   MCache* const mine = current_mcache() == &empty_mcache ? nullptr : current_mcache();
-  const bool interrupted = mine != nullptr && mine->busy;
+  const ForkLocks& locks = fork_locks(current_mcache());
   const uint32_t parent_thread = sys::thread_id();
   sys::forget_thread_id();
   each_lock([&](size_t i, Lock& lock) {
-    if (!interrupted || thread_of(mine)->fork_locks.test(i)) {
+    if (!locks.interrupted() || locks.test(i)) {
       lock.unlock();
     } else if (!lock.was_held_by(parent_thread)) {
       lock.reset_after_fork();
     }
   });
   scavenger::reset_after_fork();
-  if (interrupted || was_alone) return;
+  if (locks.interrupted() || was_alone) return;
   thread_list.reset_after_fork(mine == nullptr ? nullptr : thread_of(mine));
   adopt_spans(mine);
   collect_remote(mine);

@@ -94,6 +94,9 @@ void poll() {
   if (TRI_LIKELY(dirty < kManyPages)) return;
   const int64_t life = half_life();
   if (life == kPurgeNever) return;
+  // Locks are taken from here on: a signal handler that comes in between must know (see thread.h).
+  SlowPath slow;
+  if (slow.get() == nullptr) return;
   if (life == kPurgeNow) {
     heap.purge(dirty);
     return;

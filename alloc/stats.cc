@@ -3,6 +3,7 @@
 
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
+#include "alloc/thread.h"
 
 namespace tri {
 namespace {
@@ -31,6 +32,9 @@ uint64_t live_blocks_of(const Span* s) {
 
 Stats take_stats() {
   Stats out;
+  // For the lock: see SlowPath.
+  SlowPath slow;
+  if (slow.reentered()) return out;
   heap.each_span([&](const Span* s) {
     if (s->kind == SpanKind::kSmall) {
       const uint64_t live = live_blocks_of(s);

@@ -22,8 +22,12 @@ class ForkLocks {
  public:
   void set(size_t i, bool value) { taken_[i] = value; }
   bool test(size_t i) const { return taken_[i]; }
+  /// False if all locks were taken.
+  void set_interrupted(bool value) { interrupted_ = value; }
+  bool interrupted() const { return interrupted_; }
 
  private:
+  bool interrupted_ = false;
   bool taken_[kSizeClasses + 3] = {};
 };
 

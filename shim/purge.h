@@ -9,10 +9,9 @@ namespace tri {
 
 /// What the calling thread keeps, and all free pages; returns the bytes given back.
 inline size_t purge_heap() {
-  {
-    SlowPath slow;
-    if (slow.get() != nullptr) slow.get()->release_caches();
-  }
+  SlowPath slow;
+  if (slow.get() == nullptr) return 0;
+  slow.get()->release_caches();
   return scavenger::purge_all();
 }
 

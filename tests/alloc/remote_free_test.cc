@@ -92,6 +92,35 @@ TEST_F(RemoteFree, OwnerMayEndBetweenTheFreesOfABatch) {
   }
 }
 
+TEST_F(RemoteFree, AFreedBlockMayTurnOutToBeOfASpanOfOnesOwn) {
+  // Freed into a batch while the span was another thread's, which ended; the batch is posted when its holder ends.
+  std::vector<void*> blocks;
+  test::Barrier step(2);
+  std::thread owner([&] {
+    blocks = allocate_many(2, 700);
+    step.wait();
+    step.wait();
+  });
+  step.wait();
+  test::Barrier owner_ended(2);
+  test::Barrier freed(2);
+  std::thread heir([&] {
+    deallocate(blocks[0]);
+    freed.wait();
+    owner_ended.wait();
+    void* const p = allocate(700);
+    EXPECT_EQ(pagemap::lookup(p), pagemap::lookup(blocks[1])) << "the span that was left";
+    deallocate(p);
+    deallocate(blocks[1]);
+  });
+  freed.wait();
+  step.wait();
+  owner.join();
+  owner_ended.wait();
+  heir.join();
+  EXPECT_EQ(used(), 0);
+}
+
 TEST_F(RemoteFree, AnIdleOwnerFindsItsBlocksWhenItWakes) {
   std::vector<void*> blocks;
   test::Barrier step(2);
