@@ -175,6 +175,7 @@ TEST_F(ScavengerTest, PurgeAllGivesEverythingBack) {
   EXPECT_EQ(scavenger::purge_all(), 0U);
 }
 
+#if !TRI_TEST_SANITIZED  // The thread is unknown to the sanitizer's runtime.
 /// Threads of this process, as the kernel sees them.
 size_t kernel_threads() {
   size_t n = 0;
@@ -185,7 +186,6 @@ size_t kernel_threads() {
   return n;
 }
 
-#if !TRI_TEST_SANITIZED  // The thread is unknown to the sanitizer's runtime.
 TEST_F(ScavengerTest, ABackgroundThreadGivesMemoryBackAndEnds) {
   const size_t before = kernel_threads();
   scavenger::set_half_life(kSecond);
