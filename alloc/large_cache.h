@@ -16,7 +16,7 @@ namespace tri {
 
 class LargeCache {
  public:
-  static constexpr size_t kMaxBlockBytes = 1024 * 1024;
+  static constexpr size_t kMaxBlockBytes = 512 * 1024;
 
   /// A cached span of at least `bytes` and not much more, or null.
   [[nodiscard]] Span* take(size_t bytes);
@@ -27,7 +27,7 @@ class LargeCache {
 
  private:
   static constexpr size_t kEntries = 16;
-  static constexpr size_t kMaxBytes = 2 * 1024 * 1024;
+  static constexpr size_t kMaxBytes = 512 * 1024;
   static constexpr size_t kAllBytes = 32 * 1024 * 1024;  // of all threads together
 
   void remove(size_t i);

@@ -14,7 +14,7 @@ namespace {
 using misuse::Operation;
 
 // A block from here on that must move to grow gets a mapping of its own: mremap costs less than copying.
-constexpr size_t kMinMovableSize = 8 * 1024 * 1024;
+constexpr size_t kMinMovableSize = 1024 * 1024;
 
 using FindNext = NextAllocator (*)();
 constinit FindNext find_next_allocator = nullptr;
@@ -68,6 +68,7 @@ void* allocate_large(size_t n, size_t alignment, bool zeroed) {
     if (s == nullptr) s = try_twice(mcache, n + alignment, [&] { return heap.alloc_large(n, alignment); });
   }
   if (s == nullptr) return nullptr;
+  if (s->kind == SpanKind::kHuge) scavenger::poll();
   if (zeroed && s->needs_zero) memset(s->start, 0, n);
   return s->start;
 }
@@ -99,7 +100,7 @@ bool check_small(void* p, Span* s, Operation operation) {
     misuse::not_a_block(p, s, operation);
     return false;
   }
-  // A word that decodes to an offset was put there by us: chance makes one in 2^46.
+  // A word that decodes to an offset was put there by us: chance makes one in 2^47.
   const uint64_t link = s->load_link(p);
   if (kChecks && s->is_link(link)) {
     misuse::freed_twice(p, s, operation);
@@ -157,13 +158,21 @@ void* reallocate_large(void* p, Span* s, size_t n) {
   }
   if (n <= kMaxSmallSize) return move_block(p, s->bytes, n);
   // A block that shrinks gives its pages back; one that crosses to the other kind moves.
-  const bool stays_huge = s->kind == SpanKind::kHuge;
   if (n > PTRDIFF_MAX) return nullptr;
+  void* resized = nullptr;
   {
     SlowPath slow;
     if (slow.reentered()) return nullptr;
-    if (heap.resize_in_place(s, n)) return p;
-    if (stays_huge) return heap.remap_huge(s, n);
+    if (heap.resize_in_place(s, n)) {
+      resized = p;
+    } else if (s->kind == SpanKind::kHuge) {
+      resized = heap.remap_huge(s, n);
+      if (resized == nullptr) return nullptr;
+    }
+  }
+  if (resized != nullptr) {
+    scavenger::poll();
+    return resized;
   }
   if (n < kMinMovableSize) return move_block(p, s->bytes, n);
   // It grows, has no room, and is costly to copy. In a mapping of its own it will never be copied again.
@@ -175,7 +184,7 @@ void* reallocate_large(void* p, Span* s, size_t n) {
   }
   if (fresh == nullptr) return move_block(p, s->bytes, n);
   memcpy(fresh->start, p, s->bytes < n ? s->bytes : n);
-  deallocate(p);
+  deallocate(p);  // and polls the scavenger
   return fresh->start;
 }
 

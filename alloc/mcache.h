@@ -7,7 +7,8 @@
 //
 //       heap / mcentral --> kCurrent --(malloc finds nothing free)--> kFull --(first free)--> kPartial --(refill)--> kCurrent
 //                                                                                              |
-//                                                                             (last free) ---> kept, or back to the heap
+//                                                      (last free) ---> empty, until the others of the class are used up,
+//                                                                       or back to the heap when there are many
 //
 // All but notify belongs to the owner thread. Used by: malloc, thread, remote_free.
 #ifndef TRI_ALLOC_MCACHE_H
@@ -35,7 +36,9 @@ struct alignas(128) MCache {
   uintptr_t owner_tp = 0;
   List<Span> partial[kSizeClasses];
   List<Span> full[kSizeClasses];
-  size_t empty_bytes = 0;  // in partial spans without a block in use
+  List<Span> empty[kSizeClasses];  // kPartial too, but without a block in use
+  size_t empty_bytes = 0;          // of the spans in empty
+  unsigned next_emptied = 0;       // the class that gives up its empty spans next
   uint32_t refills = 0;
   // Raised while the slow path runs: a signal handler that allocates then must not enter it again (see emergency.h).
   bool busy;
@@ -66,9 +69,14 @@ struct alignas(128) MCache {
  private:
   void set_current(unsigned size_class, Span* s);
   void retire_current(unsigned size_class);
+  /// A span of ours with room that is on no list now: one that we had, an orphan, or a new one.
+  [[nodiscard]] Span* next_span(unsigned size_class);
   void make_partial(Span* s, uint32_t in_use);
   void release_span(Span* s);
   void became_empty(Span* s);
+  Span* take_empty(unsigned size_class);
+  /// Gives back empty spans until what is left are `most` bytes.
+  void release_empty(size_t most);
 };
 
 extern constinit MCache empty_mcache;

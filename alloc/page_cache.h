@@ -15,7 +15,7 @@ namespace tri {
 
 struct PageCache {
   static constexpr size_t kPages = 64;
-  static constexpr size_t kRecords = kPages * kPageSize / (64 * 1024);  // for spans of 64 KiB
+  static constexpr size_t kRecords = kPages * kPageSize / (16 * 1024);  // for the smallest spans
   static constexpr size_t kMaxRun = kPages / 4;                         // longer runs would be found too seldom
 
   Arena* arena = nullptr;

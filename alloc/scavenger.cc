@@ -29,6 +29,18 @@ constinit std::atomic<Background> background{Background::kNone};
 constinit std::atomic<int64_t> last_step{0};
 constinit std::atomic<uint32_t> polls{0};
 constinit std::atomic<bool> stepping{false};
+constinit std::atomic<uint64_t> huge_before{0};
+
+/// Free pages that make way for huge blocks mapped since the last call. Those cannot use them, and the process would hold
+/// both; purging n bytes costs less than the page faults of n new ones. A sixteenth of the heap stays.
+size_t pages_in_the_way(size_t dirty) {
+  const uint64_t huge = counters->huge_bytes.load(std::memory_order_relaxed);
+  const uint64_t before = huge_before.exchange(huge, std::memory_order_relaxed);
+  if (TRI_LIKELY(huge <= before)) return 0;
+  const size_t keep = counters->used_bytes.load(std::memory_order_relaxed) / kPageSize / 16;
+  const size_t mapped = (huge - before) / kPageSize;
+  return dirty < keep ? 0 : mapped < dirty - keep ? mapped : dirty - keep;
+}
 
 /// 2^-x for x >= 0, to 1 %: the error of a purge is made good by the next.
 double half_to_the(double x) {
@@ -101,6 +113,7 @@ void poll() {
     heap.purge(dirty);
     return;
   }
+  if (const size_t pages = pages_in_the_way(dirty); pages != 0) heap.purge(pages);
   if (have_background(dirty)) return;
   // The clock costs a system call, so it is looked at now and then only.
   if (polls.fetch_add(1, std::memory_order_relaxed) % 64 != 0) return;

@@ -7,7 +7,7 @@
 //   free list    free -> offset of the first free block; the first word of a free block holds (next offset) * key, key
 //                being odd and random for each span, and (word) * inverse gives the offset back. Multiplication spreads
 //                every change of the word over the result, so a word that a program wrote there decodes to more than
-//                kMaxOffset (but for one chance in 2^46) and is found out before anything follows it. Likewise a block
+//                kMaxOffset (but for one chance in 2^47) and is found out before anything follows it. Likewise a block
 //                about to be freed whose first word decodes to an offset is free already. malloc() clears the word.
 //   carving      blocks join the free list a page at a time, as they are needed; only carved pages are in the
 //                pagemap, so a pointer to a block never handed out leads to no span.
@@ -56,7 +56,7 @@ enum class SpanPlace : uint8_t {
 inline constexpr uint64_t kNil = 8;
 static_assert(kNil % kBlockAlignment != 0);
 // No offset is larger, in a span of any class.
-inline constexpr uint64_t kMaxOffset = 256 * 1024;
+inline constexpr uint64_t kMaxOffset = 128 * 1024;
 
 /// A chain of free blocks, in one word, so that compare-and-swap can change it; offsets are in units of 16 bytes. The tail
 /// is there so that a chain joins a list without a walk through blocks that are in another core's cache.

@@ -74,9 +74,9 @@ TEST_F(LargeCacheTest, GivesTheSmallestThatFits) {
   for (Span* s : spans) heap.free(s);
 }
 
-TEST_F(LargeCacheTest, RefusesBlocksAboveAMebibyte) {
-  Span* const most = span(kMiB);
-  Span* const more = span(kMiB + kPageSize);
+TEST_F(LargeCacheTest, RefusesBlocksAboveHalfAMebibyte) {
+  Span* const most = span(512 * kKiB);
+  Span* const more = span(512 * kKiB + kPageSize);
   EXPECT_TRUE(cache_.put(most, &keeper_));
   EXPECT_FALSE(cache_.put(more, &keeper_));
   heap.free(more);
@@ -84,21 +84,21 @@ TEST_F(LargeCacheTest, RefusesBlocksAboveAMebibyte) {
 
 TEST_F(LargeCacheTest, KeepsSixteenAndDropsTheOldest) {
   char* first = put(40 * kKiB);
-  char* second = put(120 * kKiB);
-  for (int i = 0; i < 14; ++i) put(56 * kKiB);
+  char* second = put(36 * kKiB);
+  for (int i = 0; i < 14; ++i) put(24 * kKiB);
   EXPECT_NE(pagemap::lookup(first), &null_span);
-  put(64 * kKiB);
+  put(28 * kKiB);
   EXPECT_EQ(pagemap::lookup(first), &null_span);
   EXPECT_NE(pagemap::lookup(second), &null_span);
   EXPECT_EQ(cache_.take(40 * kKiB), nullptr);
 }
 
-TEST_F(LargeCacheTest, KeepsTwoMebibytesAtMost) {
+TEST_F(LargeCacheTest, KeepsHalfAMebibyteAtMost) {
   for (int i = 0; i < 100; ++i) {
-    put(700 * kKiB);
-    EXPECT_LE(used(), 2 * kMiB);
+    put(150 * kKiB);
+    EXPECT_LE(used(), 512 * kKiB);
   }
-  EXPECT_GE(used(), kMiB);
+  EXPECT_GE(used(), 300 * kKiB);
 }
 
 TEST_F(LargeCacheTest, ReleaseGivesAllBack) {

@@ -105,7 +105,7 @@ TEST_F(MCacheTest, EmptySpansAreKeptToABoundAndThenGoBack) {
   EXPECT_GE(used(), 25'000'000);
   for (void* p : blocks) deallocate(p);
   EXPECT_LE(used(), 2 * 1024 * 1024);
-  EXPECT_LE(current_mcache()->empty_bytes, size_t{1024} * 1024);
+  EXPECT_LE(current_mcache()->empty_bytes, size_t{128} * 1024);
   test::drop_caches();
   EXPECT_EQ(current_mcache()->empty_bytes, 0U);
   EXPECT_LE(used(), 64 * 1024);  // the current one
@@ -129,8 +129,9 @@ TEST_F(MCacheTest, ReleaseReturnsEmptySpansAndKeepsTheOthers) {
   for (void* p : kept) spans.push_back(span_of(p));
   std::sort(spans.begin(), spans.end());
   spans.erase(std::unique(spans.begin(), spans.end()), spans.end());
-  EXPECT_LE(used(), static_cast<int64_t>((spans.size() + 1) * 65536));
-  EXPECT_GE(used(), static_cast<int64_t>((spans.size() - 1) * 65536));
+  const size_t bytes = class_span_pages(size_class(512)) * kPageSize;
+  EXPECT_LE(used(), static_cast<int64_t>((spans.size() + 1) * bytes));
+  EXPECT_GE(used(), static_cast<int64_t>((spans.size() - 1) * bytes));
   for (size_t i = 0; i < kept.size(); ++i) {
     EXPECT_TRUE(test::holds(kept[i], 512, i * 1000));
     deallocate(kept[i]);

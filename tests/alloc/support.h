@@ -35,6 +35,12 @@ inline constexpr bool kTsan = true;
 inline constexpr bool kTsan = false;
 #endif
 inline constexpr bool kSanitized = kAsan || kTsan;
+// For tests that cannot be in such a build, each with its reason.
+#if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
+#define TRI_TEST_SANITIZED 1
+#else
+#define TRI_TEST_SANITIZED 0
+#endif
 
 /// How often a random test runs its loop: fewer times where each step costs more.
 constexpr size_t rounds(size_t in_release) {
