@@ -38,6 +38,13 @@ void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, 
 
 namespace tri::sched::fiber {
 
+#if defined(TRI_TSAN) || defined(TRI_ASAN)
+/// Frames are larger under them, and TSan keeps more than half a MiB of its own at the end of each thread's stack.
+inline constexpr size_t kStackFactor = 8;
+#else
+inline constexpr size_t kStackFactor = 1;
+#endif
+
 #ifdef TRI_TSAN
 inline void* create() { return __tsan_create_fiber(0); }
 inline void* current() { return __tsan_get_current_fiber(); }

@@ -41,7 +41,7 @@ constexpr uint32_t kFreeGs = 64;
 constexpr uint32_t kFreeStacks = 64;
 constexpr uint32_t kMaxMs = 10'000;
 // Virtual; the scheduler needs little, what tri_blocking() runs on it may need more.
-constexpr size_t kMStack = size_t{1} * 1024 * 1024;
+constexpr size_t kMStack = fiber::kStackFactor * 1024 * 1024;
 
 enum class Runtime : uint32_t { kOff, kStarting, kOn };
 constinit std::atomic<Runtime> runtime{Runtime::kOff};
@@ -244,6 +244,7 @@ void end_goroutine(bool adopt) {
     if (adopt && next->stack_bytes == g->stack_bytes) {
       next->stack_top = g->stack_top;
       next->fiber = g->fiber;
+      next->sp = next->stack_top;  // not null: it is not fresh any more, should it be preempted
       g->stack_top = nullptr;
       g->fiber = nullptr;
       g->sp = nullptr;
@@ -569,6 +570,7 @@ void* m_main(void* arg) {
   auto* const m = static_cast<M*>(arg);
   tri_tls_m = m;
   m->thread_id.store(sys::thread_id(), std::memory_order_relaxed);
+  prctl(PR_SET_NAME, "tri-worker");
   m->fiber = fiber::current();
   pthread_attr_t attributes;
   if (pthread_getattr_np(pthread_self(), &attributes) == 0) {

@@ -98,7 +98,7 @@ TEST(StackDeathTest, OtherFaultsTakeTheirOldWay) {
 
 TEST(Parked, HundredThousandCostAPageEach) {
   set_procs(1);
-  const size_t n = kSanitized ? 2'000 : 100'000;
+  const size_t n = kSanitized ? 300 : 100'000;
   static std::atomic<size_t> arrived;
   static std::atomic<bool> stop;
   arrived = 0;
