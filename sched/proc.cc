@@ -93,6 +93,7 @@ char*& link_of(char* stack_top) { return reinterpret_cast<char**>(stack_top)[-1]
 void release_stack(P* p, G* g) {
   char* const top = g->stack_top;
   fiber::destroy(g->fiber);
+  fiber::clean(top - g->stack_bytes, g->stack_bytes);
   g->fiber = nullptr;
   g->stack_top = nullptr;
   g->sp = nullptr;
@@ -533,7 +534,7 @@ void wait_doorbell(M* m, Time until) {
 void acquire_p(M* m, P* p) {
   TRI_ASSERT(m->p == nullptr);
   m->p = p;
-  p->m.store(m, std::memory_order_relaxed);
+  p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
   arm_sysmon();
 }
 
@@ -547,7 +548,7 @@ void run(M* m, G* g) {
     M* const other = g->pinned;
     m->p = nullptr;
     enter_critical();
-    p->m.store(other, std::memory_order_relaxed);
+    p->m.store(other, std::memory_order_release);
     other->next_p = p;
     ring(other);
     leave_critical();
@@ -601,7 +602,7 @@ bool make_m(P* p, bool spinning) {
   }
   m->next_p = p;
   m->spinning = spinning;
-  if (p != nullptr) p->m.store(m, std::memory_order_relaxed);
+  if (p != nullptr) p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
   // Signals are kept out until the thread is what its handlers expect.
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
@@ -641,7 +642,7 @@ void give_p(M* m, P* p, bool spinning) {
     SpinGuard guard(sched.lock);
     m->next_p = p;
     m->spinning = spinning;
-    p->m.store(m, std::memory_order_relaxed);
+    p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
     polls = m->polls;
     m->doorbell.store(1, std::memory_order_release);  // pairs with the acquire in wait_doorbell()
   }
