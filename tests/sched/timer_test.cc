@@ -21,8 +21,13 @@ class FakeClock {
   FakeClock() {
     fake_now = 1'000'000'000;
     set_clock([] { return fake_now.load(); });
+    timer_added(0);
   }
-  ~FakeClock() { set_clock(nullptr); }
+  // Who sleeps by one clock does not hear of the other: it is woken to look.
+  ~FakeClock() {
+    set_clock(nullptr);
+    timer_added(0);
+  }
 };
 
 G* goroutine_record() {
