@@ -286,14 +286,11 @@ void ready_list(G* list) {
 }
 
 bool run_timers(P* p, Time at) {
-  bool any = false;
-  while (p->timers.earliest() <= at) {
-    size_t started = 0;
-    G* const due = run_due(p->timers, at, &started);
-    any = any || due != nullptr || started != 0;
-    ready_list(due);
-  }
-  return any;
+  // One batch: those that it wakes run before the next, which may be as large as the program, and does not fit the ring.
+  size_t started = 0;
+  G* const due = run_due(p->timers, at, &started);
+  ready_list(due);
+  return due != nullptr || started != 0;
 }
 
 void put_idle_p(P* p) {

@@ -45,6 +45,7 @@ struct alignas(64) P {
   uint64_t seen_call = 0;
   Time seen_slice_since = 0;
   Time seen_call_since = 0;
+  Time preempted_at = 0;
 
   alignas(64) RunQ runq;
   alignas(64) TimerHeap timers;

@@ -73,8 +73,8 @@ int park_thread(G* g, SpinLock* unlock, Time deadline) {
 }
 
 [[gnu::cold]] [[noreturn]] void waits_in_blocking_call() {
-  TRI_CHECK(!"a goroutine between tri_blocking_begin() and tri_blocking_end() does not wait for others");
-  __builtin_unreachable();
+  check_failed("a goroutine between tri_blocking_begin() and tri_blocking_end() does not wait for others", __FILE__,
+               __LINE__);
 }
 
 /// False if it takes too long: g has not parked yet.

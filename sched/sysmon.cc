@@ -28,6 +28,8 @@ constexpr Time kPollEvery = 10'000'000;
 constexpr Time kCallPatience = 20'000;
 // How late a timer of a busy P may be before its goroutine is preempted for it.
 constexpr Time kTimerPatience = 500'000;
+// Between two signals for the same slice.
+constexpr Time kAgain = 1'000'000;
 
 enum class Life : uint32_t { kNone, kStarting, kRuns };
 constinit std::atomic<Life> life{Life::kNone};
@@ -91,17 +93,20 @@ bool look_at_slice(P* p, Time at) {
   const Time runs = at - p->seen_slice_since;
   const Time timer = p->timers.earliest();
   const bool timer_is_late = timer != kForever && at - timer > kTimerPatience;
-  if (is_retired(p)) {
+  const auto preempt_once = [&] {
+    // A signal takes its time to arrive, and may have found the thread in the scheduler, or in the allocator: again, but not at once.
+    if (at - p->preempted_at < kAgain) return false;
+    p->preempted_at = at;
     preempt(p);
     return true;
-  }
+  };
+  if (is_retired(p)) return preempt_once();
   if (sched.idle.any() && (timer_is_late || p->runq.has_ring() || (runs > kMinSleep && !p->runq.empty()))) {
     wake_p();  // another P can see to it
     return true;
   }
   if ((runs > kSlice && work_waits(p)) || (timer_is_late && runs > kTimerPatience)) {
-    preempt(p);
-    return true;
+    return preempt_once();
   }
   return false;
 }

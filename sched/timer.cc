@@ -183,7 +183,7 @@ G* run_due(TimerHeap& heap, Time at, size_t* started) {
   } calls[kBatch];
   size_t n = 0;
   heap.lock_.lock();
-  while (heap.count_ != 0 && heap.entries_[0].when <= at && n < kBatch) {
+  for (size_t i = 0; i < kBatch && heap.count_ != 0 && heap.entries_[0].when <= at; ++i) {
     Timer* const t = heap.entries_[0].timer;
     if (!t->is_deadline) {
       PublicTimer* const u = public_of(t);

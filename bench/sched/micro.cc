@@ -81,10 +81,12 @@ double run_spawn() {
 std::atomic<long> arrived;
 tri_time wake_at;
 
+std::atomic<long> woken;
+
 void sleeper(void*) {
   arrived.fetch_add(1, std::memory_order_relaxed);
   tri_sleep_until(wake_at);
-  arrived.fetch_sub(1, std::memory_order_relaxed);
+  woken.fetch_add(1, std::memory_order_relaxed);
 }
 
 void parker(void*) {
@@ -110,16 +112,17 @@ void run_parked(long n) {
 
 void run_sleepers(long n) {
   arrived = 0;
+  woken = 0;
   const double rss = status("VmRSS");
   const double start = cpu_seconds();
-  wake_at = tri_after(TRI_S(5));
+  wake_at = tri_after(TRI_S(1) + n * 15'000);
   for (long i = 0; i < n; ++i) {
     if (tri_go(sleeper, nullptr) != 0) return;
     if (i % 100 == 0) tri_yield();
   }
   while (arrived < n) tri_yield();
   printf("sleepers.rss %ld %.0f bytes\n", n, (status("VmRSS") - rss) / static_cast<double>(n));
-  while (arrived > 0) tri_sleep(TRI_MS(10));
+  while (woken < n) tri_sleep(TRI_MS(10));
   printf("sleepers.cpu %ld %.0f ns\n", n, (cpu_seconds() - start) / static_cast<double>(n) * 1e9);
   printf("sleepers.late %ld %.1f ms\n", n, static_cast<double>(tri_now() - wake_at) * 1e-6);
 }

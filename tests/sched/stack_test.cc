@@ -97,18 +97,19 @@ TEST(Parked, HundredThousandCostAPageEach) {
   set_procs(1);
   const size_t n = kSanitized ? 300 : 100'000;
   static std::atomic<size_t> arrived;
-  static std::atomic<bool> stop;
+  static TaskId last;
+  std::atomic<bool> stop{false};
   arrived = 0;
-  stop = false;
-  in_goroutine([] {});
+  last = spawn([&] {
+    while (!stop) sleep_until(now() + milliseconds(1));
+  });
   const size_t before = os::resident_bytes();
   in_goroutine([&] {
     for (size_t i = 0; i < n; ++i) {
       ASSERT_EQ(go(
                     [](void*) {
                       ++arrived;
-                      begin_wait(current());
-                      park(WaitReason::kReceive, nullptr, now() + milliseconds(1500));
+                      EXPECT_EQ(join(last, kForever), 0);
                       --arrived;
                     },
                     nullptr),
@@ -120,6 +121,7 @@ TEST(Parked, HundredThousandCostAPageEach) {
   if (!kSanitized) {
     EXPECT_LT((os::resident_bytes() - before) / n, 4096U + 700);
   }
+  stop = true;
   EXPECT_TRUE(eventually([&] { return arrived == 0; }));
 }
 

@@ -93,15 +93,15 @@ func runParked(n int64) {
 }
 
 func runSleepers(n int64) {
-	var arrived int64
+	var arrived, woken int64
 	rss := status("VmRSS")
 	start := cpu()
-	at := time.Now().Add(5 * time.Second)
+	at := time.Now().Add(time.Second + time.Duration(n)*15000)
 	for i := int64(0); i < n; i++ {
 		go func() {
 			atomic.AddInt64(&arrived, 1)
 			time.Sleep(time.Until(at))
-			atomic.AddInt64(&arrived, -1)
+			atomic.AddInt64(&woken, 1)
 		}()
 		if i%100 == 0 {
 			runtime.Gosched()
@@ -111,7 +111,7 @@ func runSleepers(n int64) {
 		runtime.Gosched()
 	}
 	fmt.Printf("sleepers.rss %d %.0f bytes\n", n, (status("VmRSS")-rss)/float64(n))
-	for atomic.LoadInt64(&arrived) > 0 {
+	for atomic.LoadInt64(&woken) < n {
 		time.Sleep(10 * time.Millisecond)
 	}
 	fmt.Printf("sleepers.cpu %d %.0f ns\n", n, (cpu()-start)/float64(n)*1e9)
