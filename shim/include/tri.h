@@ -5,5 +5,7 @@
 #define TRI_H
 
 #include "tri/alloc.h"
+#include "tri/sched.h"
+#include "tri/time.h"
 
 #endif
