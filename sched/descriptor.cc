@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "alloc/base/check.h"
+#include "alloc/base/sys.h"
 #include "sched/blocking.h"
 #include "sched/g.h"
 #include "sched/netpoll.h"
@@ -71,34 +72,35 @@ long any_call(int fd, bool write, Time deadline, Call call) {
   if (const int r = use_descriptor(fd, &d); TRI_UNLIKELY(r < 0)) return r;
   const FdKind kind = d->kind();
   if (TRI_LIKELY(kind == FdKind::kSocket || kind == FdKind::kPollable)) {
-    const bool is_socket = kind == FdKind::kSocket;
-    return when_ready(fd, d, write, deadline, [&] { return call(is_socket); });
+    return when_ready(fd, d, write, deadline, [&] { return call(kind); });
   }
   if (kind == FdKind::kShared) {
     const int r = poll_descriptor(fd, write ? POLLOUT : POLLIN, deadline);
     if (r < 0) return r;
   }
-  return blocking_call([&] { return call(false); });
+  return blocking_call([&] { return call(kind); });
+}
+
+// While tri_close() is in close(2), the number may be somebody's again already: he waits until the record is his, too. A few
+// microseconds, unless the socket lingers.
+void wait_until_closed(const PollDesc* d) {
+  while (d->kind() == FdKind::kClosing) sys::yield();
 }
 
 [[gnu::noinline, gnu::cold]] int use_new_descriptor(int fd, PollDesc** out) {
   PollDesc* d;
   if (const int r = get_poll_desc(fd, &d); r < 0) return r;
+  wait_until_closed(d);
   const uint32_t generation = d->generation();
   FdKind kind;
   if (const int r = look_at(fd, &kind); r < 0) return r;
   ClaimedList none;
   d->lock();
   int result = 0;
-  if (d->kind() == FdKind::kClosing) {
-    result = -EBADF;
-  } else if (d->kind() == FdKind::kUnknown) {
-    // Nobody waits on an unknown descriptor. Closed since the look: what was seen is of another one.
-    if (d->generation() == generation) {
-      (void)d->renew_locked(kind, false, false, &none);
-    } else {
-      result = -EBADF;
-    }
+  if (d->generation() == generation && d->kind() == FdKind::kUnknown) {
+    (void)d->renew_locked(kind, false, false, &none);  // nobody waits on an unknown descriptor
+  } else if (!d->is_in_use_locked()) {
+    result = -EBADF;  // closed since the look: what was seen is of another one
   }
   d->unlock();
   TRI_ASSERT(none.first == nullptr);
@@ -140,39 +142,39 @@ int adopt_descriptor(int fd, FdKind kind, bool tcp) {
 
 namespace {
 
+// Ends what is known of fd. While the number is not free yet, the record is kClosing: a call that is late gets -EBADF, and
+// does not begin to wait for what is about to be closed.
 int forget(int fd, bool close) {
   if (fd < 0) return -EBADF;
   PollDesc* const d = find_poll_desc(fd);
   ClaimedList woken;
   bool known = false;
+  uint32_t generation = 0;
   if (d != nullptr) {
+    wait_until_closed(d);
     d->lock();
-    known = d->kind() != FdKind::kUnknown;
-    if (d->kind() == FdKind::kClosing) {  // by another thread, too: one of them is wrong
-      d->unlock();
-      return -EBADF;
-    }
+    known = d->is_in_use_locked();
     const bool registered = d->is_registered_locked(0) || d->is_registered_locked(1);
     PollWaiter* const to_free = known ? d->renew_locked(FdKind::kClosing, false, false, &woken) : nullptr;
+    generation = d->generation();
     d->unlock();
     free_poll_waiters(to_free);
     // Closing the last descriptor of a file takes it out of epoll, but this need not be the last.
     if (registered) netpoll_unregister(fd);
-    if (known) {
-      d->lock();
-      // Before close(2), after which the number may be somebody's at once.
-      d->set_kind_locked(FdKind::kUnknown);
-      d->unlock();
-    }
   }
   long r = 0;
   if (close) {
     r = arch::system_call(SYS_close, fd);
-    // Linux has closed it all the same.
-    if (r == -EINTR) r = 0;
+    if (r == -EINTR) r = 0;  // Linux has closed it all the same
   } else if (!known) {
     r = arch::system_call(SYS_fcntl, fd, F_GETFD);
     if (r > 0) r = 0;
+  }
+  if (known) {
+    d->lock();
+    // Unless the number has been adopted meanwhile.
+    if (d->generation() == generation) d->set_kind_locked(FdKind::kUnknown);
+    d->unlock();
   }
   ready_all(woken);
   return static_cast<int>(r);
@@ -203,7 +205,8 @@ static int wait_for_edges(int fd, PollDesc* d, uint32_t sides, Stamp read, Stamp
   if (const int r = netpoll_prepare(g); TRI_UNLIKELY(r < 0)) return r;
   d->lock();
   // Under the lock, which closing takes as well: what is registered has not been closed.
-  if (TRI_UNLIKELY(generation_of((sides & PollDesc::kReadable) != 0 ? read : write) != d->generation())) {
+  if (TRI_UNLIKELY(generation_of((sides & PollDesc::kReadable) != 0 ? read : write) != d->generation() ||
+                   !d->is_in_use_locked())) {
     d->unlock();
     return -EBADF;
   }
@@ -242,9 +245,8 @@ ssize_t read_some(int fd, void* buffer, size_t n, Time deadline) {
   PollDesc* d;
   if (const int r = use_descriptor(fd, &d); TRI_UNLIKELY(r < 0)) return r;
   if (TRI_UNLIKELY(d->kind() != FdKind::kSocket)) {
-    return any_call(fd, false, deadline, [=](bool) {
-      return arch::system_call(SYS_read, fd, address(buffer), static_cast<long>(n));
-    });
+    return any_call(fd, false, deadline,
+                    [=](FdKind) { return arch::system_call(SYS_read, fd, address(buffer), static_cast<long>(n)); });
   }
   for (;;) {
     const Stamp stamp = d->side(false).stamp();
@@ -264,7 +266,7 @@ ssize_t read_some(int fd, void* buffer, size_t n, Time deadline) {
 
 ssize_t read_vector(int fd, const iovec* vector, int count, Time deadline) {
   return any_call(fd, false, deadline,
-                  [=](bool) { return arch::system_call(SYS_readv, fd, address(vector), count); });
+                  [=](FdKind) { return arch::system_call(SYS_readv, fd, address(vector), count); });
 }
 
 ssize_t read_full(int fd, void* buffer, size_t n, Time deadline) {
@@ -279,7 +281,7 @@ ssize_t read_full(int fd, void* buffer, size_t n, Time deadline) {
 }
 
 ssize_t receive(int fd, void* buffer, size_t n, int flags, sockaddr* from, socklen_t* from_length, Time deadline) {
-  return any_call(fd, false, deadline, [=](bool) {
+  return any_call(fd, false, deadline, [=](FdKind) {
     return arch::system_call(SYS_recvfrom, fd, address(buffer), static_cast<long>(n < kMost ? n : kMost), flags,
                              address(from), address(from_length));
   });
@@ -287,16 +289,16 @@ ssize_t receive(int fd, void* buffer, size_t n, int flags, sockaddr* from, sockl
 
 ssize_t receive_message(int fd, msghdr* message, int flags, Time deadline) {
   return any_call(fd, false, deadline,
-                  [=](bool) { return arch::system_call(SYS_recvmsg, fd, address(message), flags); });
+                  [=](FdKind) { return arch::system_call(SYS_recvmsg, fd, address(message), flags); });
 }
 
 // ---- writing --------------------------------------------------------------------------------------------------
 
 ssize_t write_some(int fd, const void* data, size_t n, Time deadline) {
   if (n > kMost) n = kMost;
-  return any_call(fd, true, deadline, [=](bool is_socket) {
+  return any_call(fd, true, deadline, [=](FdKind kind) {
     // A closed connection is an error to handle, not the end of the program.
-    return is_socket
+    return kind == FdKind::kSocket
                ? arch::system_call(SYS_sendto, fd, address(data), static_cast<long>(n), MSG_NOSIGNAL, 0, 0)
                : arch::system_call(SYS_write, fd, address(data), static_cast<long>(n));
   });
@@ -307,9 +309,9 @@ ssize_t write_vector(int fd, const iovec* vector, int count, Time deadline) {
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(vector);
   message.msg_iovlen = static_cast<size_t>(count);
-  return any_call(fd, true, deadline, [=, &message](bool is_socket) {
-    return is_socket ? arch::system_call(SYS_sendmsg, fd, address(&message), MSG_NOSIGNAL)
-                     : arch::system_call(SYS_writev, fd, address(vector), count);
+  return any_call(fd, true, deadline, [=, &message](FdKind kind) {
+    return kind == FdKind::kSocket ? arch::system_call(SYS_sendmsg, fd, address(&message), MSG_NOSIGNAL)
+                                   : arch::system_call(SYS_writev, fd, address(vector), count);
   });
 }
 
@@ -324,7 +326,7 @@ ssize_t write_all(int fd, const void* data, size_t n, Time deadline) {
 }
 
 ssize_t send(int fd, const void* data, size_t n, int flags, const sockaddr* to, socklen_t to_length, Time deadline) {
-  return any_call(fd, true, deadline, [=](bool) {
+  return any_call(fd, true, deadline, [=](FdKind) {
     return arch::system_call(SYS_sendto, fd, address(data), static_cast<long>(n < kMost ? n : kMost),
                              flags | MSG_NOSIGNAL, address(to), static_cast<long>(to_length));
   });
@@ -332,25 +334,30 @@ ssize_t send(int fd, const void* data, size_t n, int flags, const sockaddr* to, 
 
 ssize_t send_message(int fd, const msghdr* message, int flags, Time deadline) {
   return any_call(fd, true, deadline,
-                  [=](bool) { return arch::system_call(SYS_sendmsg, fd, address(message), flags | MSG_NOSIGNAL); });
+                  [=](FdKind) { return arch::system_call(SYS_sendmsg, fd, address(message), flags | MSG_NOSIGNAL); });
+}
+
+// One sendfile(2). It has no flag against SIGPIPE: blocked for the time of the call, the signal is taken back if it came from there.
+static long send_file_once(int out, int in, off_t* offset, size_t n) {
+  constexpr uint64_t kPipe = uint64_t{1} << (SIGPIPE - 1);
+  uint64_t pending = 0;
+  uint64_t before = 0;
+  arch::system_call(SYS_rt_sigpending, address(&pending), sizeof pending);
+  arch::system_call(SYS_rt_sigprocmask, SIG_BLOCK, address(&kPipe), address(&before), sizeof before);
+  const long r = arch::system_call(SYS_sendfile, out, in, address(offset), static_cast<long>(n < kMost ? n : kMost));
+  if (r == -EPIPE && (pending & kPipe) == 0) {
+    const timespec no_time = {0, 0};
+    arch::system_call(SYS_rt_sigtimedwait, address(&kPipe), 0, address(&no_time), sizeof kPipe);
+  }
+  arch::system_call(SYS_rt_sigprocmask, SIG_SETMASK, address(&before), 0, sizeof before);
+  return r;
 }
 
 ssize_t send_file(int out, int in, off_t* offset, size_t n, Time deadline) {
-  return any_call(out, true, deadline, [=](bool) {
-    // sendfile(2) has no flag against SIGPIPE. Blocked for the time of the call, the signal is taken back if it came from there.
-    const uint64_t pipe_only = uint64_t{1} << (SIGPIPE - 1);
-    uint64_t before = 0;
-    uint64_t pending = 0;
-    arch::system_call(SYS_rt_sigpending, address(&pending), sizeof pending);
-    // It may read from a disk.
-    blocking_begin();
-    arch::system_call(SYS_rt_sigprocmask, SIG_BLOCK, address(&pipe_only), address(&before), sizeof before);
-    const long r = arch::system_call(SYS_sendfile, out, in, address(offset), static_cast<long>(n < kMost ? n : kMost));
-    if (r == -EPIPE && (pending & pipe_only) == 0) {
-      const timespec no_time = {0, 0};
-      arch::system_call(SYS_rt_sigtimedwait, address(&pipe_only), 0, address(&no_time), sizeof pipe_only);
-    }
-    arch::system_call(SYS_rt_sigprocmask, SIG_SETMASK, address(&before), 0, sizeof before);
+  return any_call(out, true, deadline, [=](FdKind kind) {
+    if (kind != FdKind::kSocket && kind != FdKind::kPollable) return send_file_once(out, in, offset, n);
+    blocking_begin();  // it may read from a disk
+    const long r = send_file_once(out, in, offset, n);
     blocking_end();
     return r;
   });

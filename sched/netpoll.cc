@@ -33,6 +33,7 @@
 #include "sched/g.h"
 #include "sched/poll_desc.h"
 #include "sched/poller.h"
+#include "sched/resolve.h"
 #include "tri_arch.h"
 
 namespace tri::sched {
@@ -49,7 +50,7 @@ constinit Poller pollers[PollDesc::kPollers];
 enum class PollThread : uint32_t { kNone, kStarting, kRuns };
 constinit std::atomic<PollThread> poll_thread{PollThread::kNone};
 
-int poller_of(const G* g) { return g->is_thread ? kThreads : kScheduler; }
+int poller_of(const G* g) { return g->kind == GKind::kThread ? kThreads : kScheduler; }
 
 // Polls once; the Gs that were claimed.
 G* collect(Poller& poller, Time until) {
@@ -72,7 +73,7 @@ G* wake_threads(G* list) {
     G* const g = list;
     list = g->next;
     g->next = nullptr;
-    if (g->is_thread) {
+    if (g->kind == GKind::kThread) {
       ready(g, g->result);
     } else {
       *end = g;
@@ -141,10 +142,12 @@ void netpoll_reset_after_fork() {
   for (Poller& p : pollers) p.reset_after_fork();
   poll_thread.store(PollThread::kNone, std::memory_order_relaxed);
   reset_poll_descs_after_fork();
+  resolve_reset_after_fork();
 }
 
 int netpoll_prepare(const G* g) {
-  if (g->is_thread) return poll_thread.load(std::memory_order_acquire) == PollThread::kRuns ? 0 : need_poll_thread();
+  if (g->kind == GKind::kThread)
+    return poll_thread.load(std::memory_order_acquire) == PollThread::kRuns ? 0 : need_poll_thread();
   return pollers[kScheduler].open();
 }
 
@@ -176,7 +179,8 @@ int netpoll_arm(int fd, bool write, G* g, WaitId id, int result_when_ready) {
     result = poll_now(fd, write ? POLLOUT : POLLIN);
     if (result != 0) break;
     d->lock();
-    result = d->generation() == generation_of(stamp) ? netpoll_register_locked(fd, d, g) : -EBADF;
+    const bool same = d->generation() == generation_of(stamp) && d->is_in_use_locked();
+    result = same ? netpoll_register_locked(fd, d, g) : -EBADF;
     if (result == 0) result = d->arm_locked(write, stamp, g, id, result_when_ready, &spare);
     d->unlock();
     if (result == 1) continue;  // an edge since; whether it means anything, the kernel says

@@ -11,7 +11,7 @@
 namespace tri::sched {
 namespace {
 
-// 8 Mi descriptors, eight times the kernel's own default bound (fs.nr_open). A chunk is 192 KiB of address space, of which only
+// 8 Mi descriptors, eight times the kernel's own default bound (fs.nr_open). A chunk is 128 KiB of address space, of which only
 // the pages of descriptors in use are ever touched; the table itself is 64 KiB of bss, likewise.
 constexpr size_t kChunkDescs = 1024;
 constexpr size_t kChunks = 8192;

@@ -62,8 +62,8 @@ enum class FdKind : uint8_t {
   kSocket,    // recv and send
   kPollable,  // pipe, eventfd, tty, ...: read and write
   kFile,      // never waits by epoll's rules: its calls go by the blocking path
-  kShared,    // an inherited stdin, stdout or stderr, which must stay blocking: poll() and the call, both by the blocking path
-  kClosing,   // tri_close() is at work
+  kShared,  // an inherited stdin, stdout or stderr, which must stay blocking: poll() and the call, both by the blocking path
+  kClosing,  // tri_close() is at work
 };
 
 class PollSide {
@@ -116,7 +116,10 @@ class alignas(64) PollDesc {
   /// acquire: pairs with the release of the thread that looked at the descriptor first.
   FdKind kind() const { return kind_.load(std::memory_order_acquire); }
   void set_kind_locked(FdKind kind) { kind_.store(kind, std::memory_order_release); }
+  /// Not closed, nor about to be.
+  bool is_in_use_locked() const { return kind() != FdKind::kUnknown && kind() != FdKind::kClosing; }
   /// Made by this library, so that only this library closes it: its kind and its registration can be relied on.
+  bool is_tcp() const { return tcp_.load(std::memory_order_relaxed); }
   bool is_ours_locked() const { return ours_; }
   bool is_registered_locked(int poller) const { return registered_[poller]; }
   void set_registered_locked(int poller) { registered_[poller] = true; }
@@ -146,14 +149,14 @@ class alignas(64) PollDesc {
   bool ours_ = false;                 // lock
   bool registered_[kPollers] = {};    // lock
   std::atomic<Stamp> drained_{kNever};
-  PollSide sides_[2];   // reading, writing
-  PollWaiter own_[2];  // lock; so that the first waiter's entry needs no memory, and is near
+  PollSide sides_[2];  // reading, writing
+  alignas(64) PollWaiter own_[2];  // lock; so that the first waiter's entry needs no memory, and is near
 
   // Odd generations and edges are as good as any; this one is never reached, since generations count up from 0.
   static constexpr Stamp kNever = UINT64_MAX;
 };
 
-static_assert(sizeof(PollDesc) == 192);
+static_assert(sizeof(PollDesc) == 128);
 
 /// The record of a descriptor: null if there is none, or no descriptor can have that number. Any thread.
 PollDesc* find_poll_desc(int fd);

@@ -79,7 +79,8 @@ int Poller::open() {
   if (epoll < 0) return static_cast<int>(epoll);
   const long wake = arch::system_call(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
   // Level-triggered: a poll that does not wait leaves it for the one that does.
-  const long r = wake < 0 ? wake : control(static_cast<int>(epoll), EPOLL_CTL_ADD, static_cast<int>(wake), EPOLLIN, kWakeToken);
+  const long r =
+      wake < 0 ? wake : control(static_cast<int>(epoll), EPOLL_CTL_ADD, static_cast<int>(wake), EPOLLIN, kWakeToken);
   if (r < 0) {
     close_fd(static_cast<int>(epoll));
     if (wake >= 0) close_fd(static_cast<int>(wake));
