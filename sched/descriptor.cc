@@ -92,7 +92,7 @@ void wait_until_closed(const PollDesc* d) {
   if (const int r = get_poll_desc(fd, &d); r < 0) return r;
   wait_until_closed(d);
   const uint32_t generation = d->generation();
-  FdKind kind;
+  FdKind kind = FdKind::kUnknown;
   if (const int r = look_at(fd, &kind); r < 0) return r;
   ClaimedList none;
   d->lock();

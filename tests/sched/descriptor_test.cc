@@ -503,7 +503,9 @@ TEST(Descriptor, ATtyWaitsForALine) {
 }
 
 TEST(Descriptor, StandardStreamsStayBlocking) {
+  if constexpr (tri::test::kTsan) GTEST_SKIP() << "TSan allows no threads after fork()";
   const int status = tri::test::in_child([] {
+    netpoll_reset_after_fork();
     int p[2];
     CHILD_CHECK(pipe(p) == 0);
     CHILD_CHECK(dup2(p[0], 0) == 0);
@@ -620,6 +622,7 @@ TEST(Descriptor, ArmedWaitsWakeWhoSelects) {
 }
 
 TEST(Descriptor, AForkedChildWaitsByItself) {
+  if constexpr (tri::test::kTsan) GTEST_SKIP() << "TSan allows no threads after fork()";
   TcpPair p;
   char c = 0;
   EXPECT_EQ(read_some(p.fd[0], &c, 1, now() + kMs), -ETIMEDOUT);
@@ -647,7 +650,9 @@ TEST(Descriptor, AForkedChildWaitsByItself) {
 }
 
 TEST(Descriptor, TooManyDescriptorsAreAnError) {
+  if constexpr (tri::test::kTsan) GTEST_SKIP() << "TSan allows no threads after fork()";
   const int status = tri::test::in_child([] {
+    netpoll_reset_after_fork();
     const int listener = listen_tcp("127.0.0.1", 0, 16);
     CHILD_CHECK(listener >= 0);
     const int client = dial_tcp("127.0.0.1", port_of(listener), soon());
@@ -672,7 +677,9 @@ TEST(Descriptor, TooManyDescriptorsAreAnError) {
 }
 
 TEST(Descriptor, NoDescriptorForThePollerIsAnError) {
+  if constexpr (tri::test::kTsan) GTEST_SKIP() << "TSan allows no threads after fork()";
   const int status = tri::test::in_child([] {
+    netpoll_reset_after_fork();
     UnixPair p;
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
