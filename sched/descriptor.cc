@@ -11,7 +11,7 @@
 
 #include "alloc/base/check.h"
 #include "alloc/base/sys.h"
-#include "sched/blocking.h"
+#include "sched/syscall.h"
 #include "sched/g.h"
 #include "sched/netpoll.h"
 #include "tri_arch.h"
@@ -205,7 +205,7 @@ static int wait_for_edges(int fd, PollDesc* d, uint32_t sides, Stamp read, Stamp
   if (const int r = netpoll_prepare(g); TRI_UNLIKELY(r < 0)) return r;
   d->lock();
   // Under the lock, which closing takes as well: what is registered has not been closed.
-  if (TRI_UNLIKELY(generation_of((sides & PollDesc::kReadable) != 0 ? read : write) != d->generation() ||
+  if (TRI_UNLIKELY(stamp_generation((sides & PollDesc::kReadable) != 0 ? read : write) != d->generation() ||
                    !d->is_in_use_locked())) {
     d->unlock();
     return -EBADF;

@@ -49,6 +49,7 @@ constinit Poller pollers[PollDesc::kPollers];
 
 enum class PollThread : uint32_t { kNone, kStarting, kRuns };
 constinit std::atomic<PollThread> poll_thread{PollThread::kNone};
+constinit bool fork_handled = false;  // whoever set kStarting
 
 int poller_of(const G* g) { return g->kind == GKind::kThread ? kThreads : kScheduler; }
 
@@ -122,6 +123,9 @@ int need_poll_thread() {
     sys::yield();
   }
   int r = pollers[kThreads].open();
+  // The scheduler sees to it as well, once it runs; twice does no harm.
+  if (r == 0 && !fork_handled) r = -pthread_atfork(nullptr, nullptr, netpoll_reset_after_fork);
+  if (r == 0) fork_handled = true;
   if (r == 0) r = start_poll_thread();
   poll_thread.store(r == 0 ? PollThread::kRuns : PollThread::kNone, std::memory_order_release);
   return r;
@@ -179,7 +183,7 @@ int netpoll_arm(int fd, bool write, G* g, WaitId id, int result_when_ready) {
     result = poll_now(fd, write ? POLLOUT : POLLIN);
     if (result != 0) break;
     d->lock();
-    const bool same = d->generation() == generation_of(stamp) && d->is_in_use_locked();
+    const bool same = d->generation() == stamp_generation(stamp) && d->is_in_use_locked();
     result = same ? netpoll_register_locked(fd, d, g) : -EBADF;
     if (result == 0) result = d->arm_locked(write, stamp, g, id, result_when_ready, &spare);
     d->unlock();

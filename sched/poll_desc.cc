@@ -123,7 +123,7 @@ int PollDesc::wait_locked(uint32_t events, Stamp read, Stamp write, G* g, Time d
     const Stamp current_stamp = sides_[i].stamp_.load(std::memory_order_relaxed);
     if (TRI_LIKELY(current_stamp == seen[i])) continue;
     lock_.unlock();
-    return generation_of(current_stamp) == generation_of(seen[i]) ? 0 : -EBADF;
+    return stamp_generation(current_stamp) == stamp_generation(seen[i]) ? 0 : -EBADF;
   }
   const WaitId id = begin_wait(g);
   PollWaiter on_stack[2];
@@ -144,7 +144,7 @@ int PollDesc::wait_locked(uint32_t events, Stamp read, Stamp write, G* g, Time d
 int PollDesc::arm_locked(bool write, Stamp stamp, G* g, WaitId id, int result, PollWaiter** spare) {
   TRI_ASSERT(lock_.is_locked());
   const Stamp current_stamp = sides_[write].stamp_.load(std::memory_order_relaxed);
-  if (generation_of(current_stamp) != generation_of(stamp)) return -EBADF;
+  if (stamp_generation(current_stamp) != stamp_generation(stamp)) return -EBADF;
   if (current_stamp != stamp) return 1;
   PollWaiter* w = &own_[write];
   if (w->g != nullptr) {
@@ -201,8 +201,8 @@ void PollDesc::reset_after_fork() {
 
 void PollDesc::verify() {
   SpinGuard guard(lock_);
-  TRI_CHECK(generation_of(sides_[0].stamp_.load(std::memory_order_relaxed)) ==
-            generation_of(sides_[1].stamp_.load(std::memory_order_relaxed)));
+  TRI_CHECK(stamp_generation(sides_[0].stamp_.load(std::memory_order_relaxed)) ==
+            stamp_generation(sides_[1].stamp_.load(std::memory_order_relaxed)));
   for (int i = 0; i < 2; ++i) {
     bool own_found = false;
     for (const PollWaiter* w = sides_[i].first_; w != nullptr; w = w->next) {

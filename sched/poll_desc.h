@@ -54,7 +54,7 @@ struct PollWaiter {
 };
 
 using Stamp = uint64_t;
-constexpr uint32_t generation_of(Stamp stamp) { return static_cast<uint32_t>(stamp >> 32); }
+constexpr uint32_t stamp_generation(Stamp stamp) { return static_cast<uint32_t>(stamp >> 32); }
 
 /// How a descriptor's calls are to be made; constant from its first use until it is closed.
 enum class FdKind : uint8_t {
@@ -110,7 +110,7 @@ class alignas(64) PollDesc {
   /// everything. Returns as on_event. Called with the lock held; keeps it.
   PollWaiter* renew_locked(FdKind kind, bool ours, bool tcp, ClaimedList* out);
 
-  uint32_t generation() const { return generation_of(sides_[0].stamp_.load(std::memory_order_relaxed)); }
+  uint32_t generation() const { return stamp_generation(sides_[0].stamp_.load(std::memory_order_relaxed)); }
   bool has_waiters_locked() const { return sides_[0].first_ != nullptr || sides_[1].first_ != nullptr; }
 
   /// acquire: pairs with the release of the thread that looked at the descriptor first.

@@ -13,7 +13,7 @@
 #include <cstring>
 
 #include "alloc/base/check.h"
-#include "sched/blocking.h"
+#include "sched/syscall.h"
 #include "sched/descriptor.h"
 #include "sched/resolve.h"
 #include "tri_arch.h"

@@ -16,7 +16,7 @@ using namespace test;
 
 // ---- trying -----------------------------------------------------------------------------------
 
-TEST(Descriptor, ATryDoesNotWait) {
+BOTH(Descriptor, ATryDoesNotWait) {
   TcpPair p;
   char c = 0;
   EXPECT_EQ(read_some(p.fd[0], &c, 1, kNoWait), -EAGAIN);
@@ -28,7 +28,7 @@ TEST(Descriptor, ATryDoesNotWait) {
   EXPECT_EQ(c, 'x');
 }
 
-TEST(Descriptor, ErrnoIsLeftAlone) {
+BOTH(Descriptor, ErrnoIsLeftAlone) {
   TcpPair p;
   char c;
   errno = 12345;
@@ -39,7 +39,7 @@ TEST(Descriptor, ErrnoIsLeftAlone) {
   EXPECT_EQ(errno, 12345);
 }
 
-TEST(Descriptor, NumbersThatAreNoDescriptorAreRefused) {
+BOTH(Descriptor, NumbersThatAreNoDescriptorAreRefused) {
   char c;
   EXPECT_EQ(read_some(-1, &c, 1, soon()), -EBADF);
   EXPECT_EQ(read_some(INT32_MIN, &c, 1, soon()), -EBADF);
@@ -54,7 +54,7 @@ TEST(Descriptor, NumbersThatAreNoDescriptorAreRefused) {
 
 // ---- waiting ----------------------------------------------------------------------------------
 
-TEST(Descriptor, AReaderWaitsForData) {
+BOTH(Descriptor, AReaderWaitsForData) {
   TcpPair tcp;
   UnixPair unix_stream;
   UnixPair datagrams(SOCK_DGRAM);
@@ -65,7 +65,7 @@ TEST(Descriptor, AReaderWaitsForData) {
        {static_cast<Pair*>(&tcp), static_cast<Pair*>(&unix_stream), static_cast<Pair*>(&datagrams), &a_pipe}) {
     for (int i = 0; i < 100; ++i) {
       char c = 0;
-      std::thread reader([&] { EXPECT_EQ(read_some(p->fd[1], &c, 1, soon()), 1); });
+      Task reader([&] { EXPECT_EQ(read_some(p->fd[1], &c, 1, soon()), 1); });
       if (i % 2 == 0) {
         ASSERT_TRUE(eventually([&] { return someone_waits_on(p->fd[1]); }));
       }
@@ -77,7 +77,7 @@ TEST(Descriptor, AReaderWaitsForData) {
   }
 }
 
-TEST(Descriptor, ADeadlinePasses) {
+BOTH(Descriptor, ADeadlinePasses) {
   TcpPair p;
   char c;
   for (int i = 0; i < 20; ++i) {
@@ -92,7 +92,7 @@ TEST(Descriptor, ADeadlinePasses) {
   EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 1);
 }
 
-TEST(Descriptor, AWriterWaitsForRoom) {
+BOTH(Descriptor, AWriterWaitsForRoom) {
   for (const bool tcp : {true, false}) {
     Pair p;
     if (tcp) {
@@ -105,7 +105,7 @@ TEST(Descriptor, AWriterWaitsForRoom) {
     constexpr size_t kBytes = 8 << 20;
     std::vector<char> out(kBytes);
     tri::test::fill(out.data(), kBytes, 1);
-    std::thread writer([&] {
+    Task writer([&] {
       EXPECT_EQ(write_all(p.fd[0], out.data(), kBytes, soon()), static_cast<ssize_t>(kBytes));
       p.close(0);
     });
@@ -118,19 +118,19 @@ TEST(Descriptor, AWriterWaitsForRoom) {
   }
 }
 
-TEST(Descriptor, AWriterWithADeadlineGivesUp) {
+BOTH(Descriptor, AWriterWithADeadlineGivesUp) {
   TcpPair p;
   std::vector<char> out(16 << 20);
   EXPECT_EQ(write_all(p.fd[0], out.data(), out.size(), now() + 20 * kMs), -ETIMEDOUT);
   EXPECT_EQ(poll_descriptor(p.fd[0], POLLOUT, now() + kMs), -ETIMEDOUT);
 }
 
-TEST(Descriptor, ManyWaitOnOneDescriptorAndEachGetsItsOwn) {
+BOTH(Descriptor, ManyWaitOnOneDescriptorAndEachGetsItsOwn) {
   UnixPair p(SOCK_DGRAM);
   constexpr int kReaders = 8;
   constexpr int kEach = 200;
   std::atomic<int> sum{0};
-  std::vector<std::thread> readers;
+  std::vector<Task> readers;
   for (int i = 0; i < kReaders; ++i) {
     readers.emplace_back([&] {
       for (int n = 0; n < kEach; ++n) {
@@ -145,16 +145,16 @@ TEST(Descriptor, ManyWaitOnOneDescriptorAndEachGetsItsOwn) {
     EXPECT_EQ(write_some(p.fd[1], &i, sizeof i, soon()), static_cast<ssize_t>(sizeof i));
     expected += i;
   }
-  for (std::thread& t : readers) t.join();
+  for (Task& t : readers) t.join();
   EXPECT_EQ(sum.load(), expected);
 }
 
-TEST(Descriptor, ReadingAndWritingWaitAtOnce) {
+BOTH(Descriptor, ReadingAndWritingWaitAtOnce) {
   TcpPair p;
   std::vector<char> out(16 << 20);
-  std::thread writer([&] { EXPECT_EQ(write_all(p.fd[0], out.data(), out.size(), soon()), 16 << 20); });
+  Task writer([&] { EXPECT_EQ(write_all(p.fd[0], out.data(), out.size(), soon()), 16 << 20); });
   char c = 0;
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 1); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 1); });
   EXPECT_EQ(write_some(p.fd[1], "z", 1, soon()), 1);
   reader.join();
   EXPECT_EQ(c, 'z');
@@ -178,22 +178,22 @@ TEST(Descriptor, AnInterruptedWaitGoesOn) {
 
 // ---- the end of a stream ----------------------------------------------------------------------
 
-TEST(Descriptor, TheOtherEndClosesWhileOneReads) {
+BOTH(Descriptor, TheOtherEndClosesWhileOneReads) {
   TcpPair p;
   char c;
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 0); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 0); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
   p.close(1);
   reader.join();
   EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 0);  // and stays so
 }
 
-TEST(Descriptor, AHalfClosedSocketStillGoesTheOtherWay) {
+BOTH(Descriptor, AHalfClosedSocketStillGoesTheOtherWay) {
   TcpPair p;
   char c = 0;
   EXPECT_EQ(shutdown_descriptor(p.fd[0], SHUT_WR), 0);
   EXPECT_EQ(read_some(p.fd[1], &c, 1, soon()), 0);
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 1); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 1); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
   EXPECT_EQ(write_some(p.fd[1], "h", 1, soon()), 1);
   reader.join();
@@ -201,39 +201,39 @@ TEST(Descriptor, AHalfClosedSocketStillGoesTheOtherWay) {
   EXPECT_EQ(write_some(p.fd[0], "x", 1, soon()), -EPIPE);
 }
 
-TEST(Descriptor, ShuttingDownWakesTheReader) {
+BOTH(Descriptor, ShuttingDownWakesTheReader) {
   TcpPair p;
   char c;
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 0); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 0); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
   EXPECT_EQ(shutdown_descriptor(p.fd[0], SHUT_RD), 0);
   reader.join();
 }
 
-TEST(Descriptor, AResetConnectionIsAnError) {
+BOTH(Descriptor, AResetConnectionIsAnError) {
   TcpPair p;
   const linger at_once = {1, 0};
   setsockopt(p.fd[1], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
   char c;
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), -ECONNRESET); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), -ECONNRESET); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
   p.close(1);
   reader.join();
   EXPECT_EQ(write_some(p.fd[0], "x", 1, soon()), -EPIPE);
 }
 
-TEST(Descriptor, APipeWithoutReadersEndsItsWriter) {
+BOTH(Descriptor, APipeWithoutReadersEndsItsWriter) {
   signal(SIGPIPE, SIG_IGN);
   Pair p;
   ASSERT_EQ(make_pipe(p.fd), 0);
   std::vector<char> out(1 << 20);
-  std::thread writer([&] { EXPECT_EQ(write_all(p.fd[1], out.data(), out.size(), soon()), -EPIPE); });
+  Task writer([&] { EXPECT_EQ(write_all(p.fd[1], out.data(), out.size(), soon()), -EPIPE); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[1]); }));
   p.close(0);
   writer.join();
 }
 
-TEST(Descriptor, ASocketNeverRaisesSigpipe) {
+BOTH(Descriptor, ASocketNeverRaisesSigpipe) {
   signal(SIGPIPE, SIG_DFL);
   TcpPair p;
   const int file = open_file("/proc/self/exe", O_RDONLY, 0);
@@ -261,11 +261,11 @@ TEST(Descriptor, ASocketNeverRaisesSigpipe) {
 // ---- short reads ------------------------------------------------------------------------------
 
 // System calls that a thread makes are not counted here; what is checked is that nothing is missed.
-TEST(Descriptor, AfterAShortReadNothingIsMissed) {
+BOTH(Descriptor, AfterAShortReadNothingIsMissed) {
   TcpPair p;
   tri::test::Random random;
   constexpr size_t kBytes = 4 << 20;
-  std::thread writer([&] {
+  Task writer([&] {
     tri::test::Random lengths(1);
     std::vector<char> out(3000);
     for (size_t sent = 0; sent < kBytes;) {
@@ -273,7 +273,7 @@ TEST(Descriptor, AfterAShortReadNothingIsMissed) {
       for (size_t i = 0; i < n; ++i) out[i] = static_cast<char>(tri::test::pattern_byte(9, sent + i));
       ASSERT_EQ(write_all(p.fd[0], out.data(), n, soon()), static_cast<ssize_t>(n));
       sent += n;
-      if (lengths.one_in(8)) sched_yield();
+      if (lengths.one_in(8)) yield();
     }
     p.close(0);  // its end may come in one edge with the last data
   });
@@ -292,11 +292,11 @@ TEST(Descriptor, AfterAShortReadNothingIsMissed) {
   writer.join();
 }
 
-TEST(Descriptor, DataAndEndInOneEdgeAreBothRead) {
+BOTH(Descriptor, DataAndEndInOneEdgeAreBothRead) {
   for (int i = 0; i < 200; ++i) {
     TcpPair p;
     char buffer[100];
-    std::thread reader([&] {
+    Task reader([&] {
       ssize_t n = read_some(p.fd[0], buffer, sizeof buffer, soon());
       EXPECT_EQ(n, 10);
       EXPECT_EQ(read_some(p.fd[0], buffer, sizeof buffer, soon()), 0);
@@ -310,10 +310,10 @@ TEST(Descriptor, DataAndEndInOneEdgeAreBothRead) {
   }
 }
 
-TEST(Descriptor, UrgentDataDoesNotHideWhatFollows) {
+BOTH(Descriptor, UrgentDataDoesNotHideWhatFollows) {
   TcpPair p;
   char buffer[100];
-  std::thread reader([&] {
+  Task reader([&] {
     size_t n = 0;
     while (n < 20) {
       const ssize_t r = read_some(p.fd[0], buffer, sizeof buffer, soon());
@@ -333,23 +333,23 @@ TEST(Descriptor, UrgentDataDoesNotHideWhatFollows) {
 
 // ---- closing ----------------------------------------------------------------------------------
 
-TEST(Descriptor, ClosingWakesReaderWriterAndPoller) {
+BOTH(Descriptor, ClosingWakesReaderWriterAndPoller) {
   TcpPair p;
   std::vector<char> out(16 << 20);
   char c;
-  std::thread writer([&] { EXPECT_EQ(write_all(p.fd[0], out.data(), out.size(), soon()), -EBADF); });
+  Task writer([&] { EXPECT_EQ(write_all(p.fd[0], out.data(), out.size(), soon()), -EBADF); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), -EBADF); });
-  std::thread poller([&] { EXPECT_EQ(poll_descriptor(p.fd[0], POLLIN, soon()), -EBADF); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), -EBADF); });
+  Task poller([&] { EXPECT_EQ(poll_descriptor(p.fd[0], POLLIN, soon()), -EBADF); });
   // How many wait cannot be seen from here; those that come late get the same answer from the kernel.
-  for (int i = 0; i < 100; ++i) sched_yield();
+  for (int i = 0; i < 100; ++i) yield();
   p.close(0);
   writer.join();
   reader.join();
   poller.join();
 }
 
-TEST(Descriptor, ClosingADuplicateLeavesTheOther) {
+BOTH(Descriptor, ClosingADuplicateLeavesTheOther) {
   TcpPair p;
   char c = 0;
   EXPECT_EQ(read_some(p.fd[0], &c, 1, now() + kMs), -ETIMEDOUT);  // registered now
@@ -358,14 +358,14 @@ TEST(Descriptor, ClosingADuplicateLeavesTheOther) {
   EXPECT_EQ(write_some(p.fd[1], "d", 1, soon()), 1);
   EXPECT_EQ(read_some(other, &c, 1, soon()), 1);
   EXPECT_EQ(c, 'd');
-  std::thread reader([&] { EXPECT_EQ(read_some(other, &c, 1, soon()), 1); });
+  Task reader([&] { EXPECT_EQ(read_some(other, &c, 1, soon()), 1); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(other); }));
   EXPECT_EQ(write_some(p.fd[1], "e", 1, soon()), 1);
   reader.join();
   close_descriptor(other);
 }
 
-TEST(Descriptor, AReusedNumberIsANewDescriptor) {
+BOTH(Descriptor, AReusedNumberIsANewDescriptor) {
   for (int i = 0; i < 300; ++i) {
     int number;
     {
@@ -379,7 +379,7 @@ TEST(Descriptor, AReusedNumberIsANewDescriptor) {
     EXPECT_TRUE(p.fd[0] == number || p.fd[1] == number);
     const int mine = p.fd[0] == number ? 0 : 1;
     char c = 0;
-    std::thread reader([&] { EXPECT_EQ(read_some(p.fd[mine], &c, 1, soon()), 1); });
+    Task reader([&] { EXPECT_EQ(read_some(p.fd[mine], &c, 1, soon()), 1); });
     if (i % 2 == 0) {
       ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[mine]); }));
     }
@@ -389,7 +389,7 @@ TEST(Descriptor, AReusedNumberIsANewDescriptor) {
   }
 }
 
-TEST(Descriptor, ANumberThatWasClosedBehindOurBackIsRecognised) {
+BOTH(Descriptor, ANumberThatWasClosedBehindOurBackIsRecognised) {
   UnixPair p;
   char c = 0;
   EXPECT_EQ(read_some(p.fd[0], &c, 1, now() + kMs), -ETIMEDOUT);  // registered now
@@ -398,7 +398,7 @@ TEST(Descriptor, ANumberThatWasClosedBehindOurBackIsRecognised) {
   int q[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, q), 0);
   ASSERT_EQ(q[0], number);
-  std::thread reader([&] { EXPECT_EQ(read_some(q[0], &c, 1, soon()), 1); });
+  Task reader([&] { EXPECT_EQ(read_some(q[0], &c, 1, soon()), 1); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(q[0]); }));
   EXPECT_EQ(write_some(q[1], "k", 1, soon()), 1);
   reader.join();
@@ -406,10 +406,10 @@ TEST(Descriptor, ANumberThatWasClosedBehindOurBackIsRecognised) {
   close_descriptor(q[1]);
 }
 
-TEST(Descriptor, ADetachedDescriptorStaysOpen) {
+BOTH(Descriptor, ADetachedDescriptorStaysOpen) {
   TcpPair p;
   char c = 0;
-  std::thread reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), -EBADF); });
+  Task reader([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), -EBADF); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
   EXPECT_EQ(detach_descriptor(p.fd[0]), 0);
   reader.join();
@@ -418,19 +418,19 @@ TEST(Descriptor, ADetachedDescriptorStaysOpen) {
   EXPECT_EQ(c, 'x');
 }
 
-TEST(Descriptor, ClosingRacesWithReading) {
+BOTH(Descriptor, ClosingRacesWithReading) {
   tri::test::Random random;
   for (size_t i = 0; i < tri::test::rounds(2000); ++i) {
     TcpPair p;
     char c;
     std::atomic<bool> started{false};
-    std::thread reader([&] {
+    Task reader([&] {
       started = true;
       const ssize_t r = read_some(p.fd[0], &c, 1, soon());
       EXPECT_TRUE(r == -EBADF) << r;
     });
-    while (!started) sched_yield();
-    for (size_t n = random.below(4); n > 0; --n) sched_yield();
+    while (!started) yield();
+    for (size_t n = random.below(4); n > 0; --n) yield();
     p.close(0);
     reader.join();
   }
@@ -438,7 +438,7 @@ TEST(Descriptor, ClosingRacesWithReading) {
 
 // ---- kinds ------------------------------------------------------------------------------------
 
-TEST(Descriptor, RegularFilesGoByTheBlockingPath) {
+BOTH(Descriptor, RegularFilesGoByTheBlockingPath) {
   char path[] = "/tmp/tri_descriptor_test_XXXXXX";
   const int made = mkstemp(path);
   ASSERT_GE(made, 0);
@@ -461,7 +461,7 @@ TEST(Descriptor, RegularFilesGoByTheBlockingPath) {
   EXPECT_EQ(open_file(path, O_RDONLY, 0), -ENOENT);
 }
 
-TEST(Descriptor, WhatEpollRefusesIsAlwaysReady) {
+BOTH(Descriptor, WhatEpollRefusesIsAlwaysReady) {
   const int fd = open_file("/dev/zero", O_RDWR, 0);
   ASSERT_GE(fd, 0);
   char c = 1;
@@ -473,10 +473,10 @@ TEST(Descriptor, WhatEpollRefusesIsAlwaysReady) {
   EXPECT_EQ(close_descriptor(fd), 0);
 }
 
-TEST(Descriptor, AnEventfdIsReadWhenItIsRung) {
+BOTH(Descriptor, AnEventfdIsReadWhenItIsRung) {
   const int fd = eventfd(0, EFD_CLOEXEC);  // blocking: made non-blocking at its first use
   uint64_t count = 0;
-  std::thread reader([&] { EXPECT_EQ(read_some(fd, &count, sizeof count, soon()), 8); });
+  Task reader([&] { EXPECT_EQ(read_some(fd, &count, sizeof count, soon()), 8); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(fd); }));
   const uint64_t three = 3;
   EXPECT_EQ(write_some(fd, &three, sizeof three, soon()), 8);
@@ -485,7 +485,7 @@ TEST(Descriptor, AnEventfdIsReadWhenItIsRung) {
   close_descriptor(fd);
 }
 
-TEST(Descriptor, ATtyWaitsForALine) {
+BOTH(Descriptor, ATtyWaitsForALine) {
   const int master = posix_openpt(O_RDWR | O_NOCTTY);
   if (master < 0) GTEST_SKIP() << "no terminals here";
   ASSERT_EQ(grantpt(master), 0);
@@ -493,7 +493,7 @@ TEST(Descriptor, ATtyWaitsForALine) {
   const int tty = open_file(ptsname(master), O_RDWR | O_NOCTTY, 0);
   ASSERT_GE(tty, 0);
   char line[20] = {};
-  std::thread reader([&] { EXPECT_EQ(read_some(tty, line, sizeof line, soon()), 6); });
+  Task reader([&] { EXPECT_EQ(read_some(tty, line, sizeof line, soon()), 6); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(tty); }));
   EXPECT_EQ(write_all(master, "hello\n", 6, soon()), 6);
   reader.join();
@@ -522,7 +522,7 @@ TEST(Descriptor, StandardStreamsStayBlocking) {
   EXPECT_EQ(status, 0);
 }
 
-TEST(Descriptor, PiecesAreReadAndWritten) {
+BOTH(Descriptor, PiecesAreReadAndWritten) {
   TcpPair p;
   char a[3] = {'a', 'b', 'c'};
   char b[2] = {'d', 'e'};
@@ -537,7 +537,7 @@ TEST(Descriptor, PiecesAreReadAndWritten) {
   EXPECT_EQ(write_vector(p.fd[0], out, -1, soon()), -EINVAL);
 }
 
-TEST(Descriptor, MessagesCarryDescriptors) {
+BOTH(Descriptor, MessagesCarryDescriptors) {
   UnixPair p;
   Pair passed;
   ASSERT_EQ(make_pipe(passed.fd), 0);
@@ -567,14 +567,14 @@ TEST(Descriptor, MessagesCarryDescriptors) {
   EXPECT_EQ(close_descriptor(received), 0);
 }
 
-TEST(Descriptor, AFileIsSentWhole) {
+BOTH(Descriptor, AFileIsSentWhole) {
   const int file = open_file("/proc/self/exe", O_RDONLY, 0);
   ASSERT_GE(file, 0);
   struct stat s;
   ASSERT_EQ(fstat(file, &s), 0);
   const size_t size = std::min<size_t>(static_cast<size_t>(s.st_size), 4 << 20);
   TcpPair p;
-  std::thread sender([&] {
+  Task sender([&] {
     off_t offset = 0;
     while (static_cast<size_t>(offset) < size) {
       ASSERT_GT(send_file(p.fd[0], file, &offset, size - static_cast<size_t>(offset), soon()), 0);
@@ -593,7 +593,7 @@ TEST(Descriptor, AFileIsSentWhole) {
 
 // ---- memory and forks -------------------------------------------------------------------------
 
-TEST(Descriptor, ArmedWaitsWakeWhoSelects) {
+BOTH(Descriptor, ArmedWaitsWakeWhoSelects) {
   TcpPair p;
   TcpPair q;
   G* const g = current();

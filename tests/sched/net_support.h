@@ -20,27 +20,53 @@
 #include "sched/poll_desc.h"
 #include "sched/resolve.h"
 #include "sched/socket.h"
-#include "tests/alloc/support.h"
+#include "tests/sched/sched_support.h"
 
 namespace tri::sched::test {
 
-using tri::test::in_threads;
+/// A thread, or a goroutine if a goroutine starts it.
+class Task {
+ public:
+  template <class Fn>
+  explicit Task(Fn fn) {
+    if (current()->kind == GKind::kThread) {
+      thread_ = std::thread(std::move(fn));
+    } else {
+      id_ = spawn(std::move(fn), nullptr, kStack);
+    }
+  }
+  void join() {
+    if (id_ == 0) return thread_.join();
+    EXPECT_EQ(sched::join(id_, now() + 120'000'000'000), 0);
+  }
+  static void in_goroutine(void (*fn)()) {
+    EXPECT_EQ(sched::join(spawn(fn, nullptr, kStack), now() + 120'000'000'000), 0);
+  }
+  static constexpr size_t kStack = 256 * 1024;  // GoogleTest's own needs
+
+ private:
+  std::thread thread_;
+  TaskId id_ = 0;
+};
+
+template <class Fn>
+void in_tasks(size_t count, Fn&& fn) {
+  std::vector<Task> tasks;
+  for (size_t i = 0; i < count; ++i) tasks.emplace_back([&fn, i] { fn(i); });
+  for (Task& t : tasks) t.join();
+}
+
+// A test that is run twice: by threads, and by goroutines.
+#define BOTH(suite, name)                                                  \
+  static void suite##_##name();                                            \
+  TEST(suite, name) { suite##_##name(); }                                  \
+  TEST(suite##OfGoroutines, name) { Task::in_goroutine(&suite##_##name); } \
+  static void suite##_##name()
 
 constexpr Time kMs = 1'000'000;
 constexpr Time kSecond = 1'000'000'000;
 /// What no test should ever reach: late enough for a slow machine, early enough for ctest.
 inline Time soon() { return now() + 60 * kSecond; }
-
-/// Waits for a condition that another thread brings about.
-template <class Condition>
-bool eventually(Condition condition) {
-  const Time end = soon();
-  while (!condition()) {
-    if (now() > end) return false;
-    sched_yield();
-  }
-  return true;
-}
 
 inline bool someone_waits_on(int fd) {
   PollDesc* const d = find_poll_desc(fd);

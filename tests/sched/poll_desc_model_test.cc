@@ -146,10 +146,10 @@ TEST(PollDescModel, EventsAndClosesReachTheirOwnGenerationOnly) {
       d.lock();
       const int r = d.wait_locked(write ? PollDesc::kWritable : PollDesc::kReadable, stamp, stamp, g, now() + kMs);
       if (r == 0) {
-        EXPECT_TRUE(delivered[generation_of(stamp)].load()) << "woken for another generation";
+        EXPECT_TRUE(delivered[stamp_generation(stamp)].load()) << "woken for another generation";
       } else if (r == -EBADF) {
         ++closed;
-        EXPECT_NE(d.generation(), generation_of(stamp));
+        EXPECT_NE(d.generation(), stamp_generation(stamp));
       } else {
         EXPECT_EQ(r, -ETIMEDOUT);
       }

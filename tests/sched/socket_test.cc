@@ -27,12 +27,12 @@ int ask(int fd, uint64_t question) {
   return answer == question ? 0 : -3;
 }
 
-TEST(Socket, ConnectsOverTcp) {
+BOTH(Socket, ConnectsOverTcp) {
   for (const char* host : {"127.0.0.1", "::1", "localhost", static_cast<const char*>(nullptr)}) {
     const int listener = listen_tcp(host, 0, 0);
     if (listener == -EADDRNOTAVAIL || listener == -EAFNOSUPPORT) continue;  // no IPv6 here
     ASSERT_GE(listener, 0);
-    std::thread server([&] {
+    Task server([&] {
       sockaddr_storage from{};
       socklen_t length = sizeof from;
       const int fd = accept(listener, reinterpret_cast<sockaddr*>(&from), &length, soon());
@@ -55,13 +55,13 @@ TEST(Socket, ConnectsOverTcp) {
   }
 }
 
-TEST(Socket, AcceptWaits) {
+BOTH(Socket, AcceptWaits) {
   const int listener = listen_tcp("127.0.0.1", 0, 0);
   EXPECT_EQ(accept(listener, nullptr, nullptr, kNoWait), -EAGAIN);
   EXPECT_EQ(accept(listener, nullptr, nullptr, now() + kMs), -ETIMEDOUT);
   for (int i = 0; i < 20; ++i) {
     int fd = -1;
-    std::thread server([&] { fd = accept(listener, nullptr, nullptr, soon()); });
+    Task server([&] { fd = accept(listener, nullptr, nullptr, soon()); });
     ASSERT_TRUE(eventually([&] { return someone_waits_on(listener); }));
     const int client = dial_tcp("127.0.0.1", port_of(listener), soon());
     server.join();
@@ -69,17 +69,17 @@ TEST(Socket, AcceptWaits) {
     close_descriptor(fd);
     close_descriptor(client);
   }
-  std::thread server([&] { EXPECT_EQ(accept(listener, nullptr, nullptr, soon()), -EBADF); });
+  Task server([&] { EXPECT_EQ(accept(listener, nullptr, nullptr, soon()), -EBADF); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(listener); }));
   close_descriptor(listener);
   server.join();
 }
 
-TEST(Socket, SeveralAcceptFromOneListener) {
+BOTH(Socket, SeveralAcceptFromOneListener) {
   const int listener = listen_tcp("127.0.0.1", 0, 0);
   constexpr size_t kServers = 4;
   constexpr size_t kClients = 40;
-  std::vector<std::thread> servers;
+  std::vector<Task> servers;
   for (size_t i = 0; i < kServers; ++i) {
     servers.emplace_back([&] {
       for (size_t n = 0; n < kClients / kServers; ++n) {
@@ -89,18 +89,18 @@ TEST(Socket, SeveralAcceptFromOneListener) {
       }
     });
   }
-  in_threads(4, [&](size_t t) {
+  in_tasks(4, [&](size_t t) {
     for (size_t n = 0; n < kClients / 4; ++n) {
       const int fd = dial_tcp("127.0.0.1", port_of(listener), soon());
       EXPECT_EQ(ask(fd, t * 1000 + n), 0);
       close_descriptor(fd);
     }
   });
-  for (std::thread& t : servers) t.join();
+  for (Task& t : servers) t.join();
   close_descriptor(listener);
 }
 
-TEST(Socket, ErrorsOfListening) {
+BOTH(Socket, ErrorsOfListening) {
   EXPECT_EQ(listen_tcp("127.0.0.1", -1, 0), -EINVAL);
   EXPECT_EQ(listen_tcp("127.0.0.1", 65536, 0), -EINVAL);
   EXPECT_EQ(listen_tcp("192.0.2.1", 0, 0), -EADDRNOTAVAIL);  // TEST-NET-1
@@ -111,7 +111,7 @@ TEST(Socket, ErrorsOfListening) {
   EXPECT_EQ(accept(p.fd[0], nullptr, nullptr, soon()), -EINVAL);
 }
 
-TEST(Socket, ErrorsOfDialling) {
+BOTH(Socket, ErrorsOfDialling) {
   const int listener = listen_tcp("127.0.0.1", 0, 0);
   const int port = port_of(listener);
   close_descriptor(listener);
@@ -126,7 +126,7 @@ TEST(Socket, ErrorsOfDialling) {
 }
 
 // A listener whose queue is full answers nobody: the deadline ends the attempt.
-TEST(Socket, DiallingWithADeadlineGivesUp) {
+BOTH(Socket, DiallingWithADeadlineGivesUp) {
   const int listener = listen_tcp("127.0.0.1", 0, 1);
   std::vector<int> fds;
   int r = 0;
@@ -139,12 +139,12 @@ TEST(Socket, DiallingWithADeadlineGivesUp) {
   close_descriptor(listener);
 }
 
-TEST(Socket, ConnectsOverUnixSockets) {
+BOTH(Socket, ConnectsOverUnixSockets) {
   for (const std::string& path : {unix_path(), "@tri-test-" + std::to_string(getpid())}) {
     const int listener = listen_unix(path.c_str(), 0);
     ASSERT_GE(listener, 0);
     EXPECT_EQ(listen_unix(path.c_str(), 0), -EADDRINUSE);
-    std::thread server([&] {
+    Task server([&] {
       const int fd = accept(listener, nullptr, nullptr, soon());
       EXPECT_EQ(echo_once(fd), 0);
       close_descriptor(fd);
@@ -159,7 +159,7 @@ TEST(Socket, ConnectsOverUnixSockets) {
   }
 }
 
-TEST(Socket, DiallingAFullUnixListenerWaitsForAPlace) {
+BOTH(Socket, DiallingAFullUnixListenerWaitsForAPlace) {
   const std::string path = "@tri-full-" + std::to_string(getpid());
   const int listener = listen_unix(path.c_str(), 1);
   std::vector<int> fds;
@@ -168,7 +168,7 @@ TEST(Socket, DiallingAFullUnixListenerWaitsForAPlace) {
   EXPECT_EQ(r, -ETIMEDOUT);
   EXPECT_EQ(dial_unix(path.c_str(), kNoWait), -EAGAIN);
   int last = -1;
-  std::thread client([&] { last = dial_unix(path.c_str(), soon()); });
+  Task client([&] { last = dial_unix(path.c_str(), soon()); });
   const int accepted = accept(listener, nullptr, nullptr, soon());
   client.join();
   EXPECT_GE(last, 0);
@@ -176,7 +176,7 @@ TEST(Socket, DiallingAFullUnixListenerWaitsForAPlace) {
   for (const int fd : {accepted, last, listener}) close_descriptor(fd);
 }
 
-TEST(Socket, UdpDatagramsComeAndGo) {
+BOTH(Socket, UdpDatagramsComeAndGo) {
   const int a = udp("127.0.0.1", 0);
   const int b = udp("127.0.0.1", 0);
   ASSERT_GE(a, 0);
@@ -188,7 +188,7 @@ TEST(Socket, UdpDatagramsComeAndGo) {
     sockaddr_storage from{};
     socklen_t length = sizeof from;
     ssize_t n = 0;
-    std::thread receiver(
+    Task receiver(
         [&] { n = receive(b, buffer, sizeof buffer, 0, reinterpret_cast<sockaddr*>(&from), &length, soon()); });
     if (i % 2 == 0) {
       ASSERT_TRUE(eventually([&] { return someone_waits_on(b); }));
@@ -215,7 +215,7 @@ TEST(Socket, UdpDatagramsComeAndGo) {
   close_descriptor(a);
 }
 
-TEST(Socket, ConnectWorksOnSocketsOfOthers) {
+BOTH(Socket, ConnectWorksOnSocketsOfOthers) {
   const int listener = listen_tcp("127.0.0.1", 0, 0);
   sockaddr_storage to{};
   ASSERT_EQ(resolve("127.0.0.1", port_of(listener), &to, 1, soon()), 1);
@@ -223,13 +223,13 @@ TEST(Socket, ConnectWorksOnSocketsOfOthers) {
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&to), length_of(to), soon()), 0);
   EXPECT_EQ(connect(fd, reinterpret_cast<sockaddr*>(&to), length_of(to), soon()), 0);  // it is
   const int served = accept(listener, nullptr, nullptr, soon());
-  std::thread server([&] { EXPECT_EQ(echo_once(served), 0); });
+  Task server([&] { EXPECT_EQ(echo_once(served), 0); });
   EXPECT_EQ(ask(fd, 3), 0);
   server.join();
   for (const int f : {fd, served, listener}) close_descriptor(f);
 }
 
-TEST(Resolve, ConvertsNumbersAtOnce) {
+BOTH(Resolve, ConvertsNumbersAtOnce) {
   sockaddr_storage a[4];
   ASSERT_EQ(resolve("192.0.2.7", 80, a, 4, kNoWait), 1);
   EXPECT_EQ(a[0].ss_family, AF_INET);
@@ -240,7 +240,7 @@ TEST(Resolve, ConvertsNumbersAtOnce) {
   EXPECT_EQ(reinterpret_cast<sockaddr_in6*>(a)->sin6_port, htons(443));
 }
 
-TEST(Resolve, FindsLocalhost) {
+BOTH(Resolve, FindsLocalhost) {
   sockaddr_storage a[kMaxAddresses];
   const int n = resolve("localhost", 99, a, kMaxAddresses, soon());
   ASSERT_GE(n, 1);
@@ -252,7 +252,7 @@ TEST(Resolve, FindsLocalhost) {
   EXPECT_EQ(resolve("localhost", 99, a, 1, soon()), 1);
 }
 
-TEST(Resolve, ErrorsAreDocumentedOnes) {
+BOTH(Resolve, ErrorsAreDocumentedOnes) {
   sockaddr_storage a[1];
   EXPECT_EQ(resolve(nullptr, 0, a, 1, soon()), -EINVAL);
   EXPECT_EQ(resolve("", 0, a, 1, soon()), -EINVAL);
@@ -264,7 +264,7 @@ TEST(Resolve, ErrorsAreDocumentedOnes) {
   EXPECT_TRUE(r == -ENOENT || r == -EHOSTUNREACH || r == -EIO || r == -ETIMEDOUT) << r;
 }
 
-TEST(Resolve, GivesUpAtTheDeadline) {
+BOTH(Resolve, GivesUpAtTheDeadline) {
   sockaddr_storage a[1];
   // Past already: the answer, whenever it comes, goes to nobody.
   for (int i = 0; i < 50; ++i) {
@@ -273,8 +273,8 @@ TEST(Resolve, GivesUpAtTheDeadline) {
   }
 }
 
-TEST(Resolve, AnswersManyAtOnce) {
-  in_threads(40, [](size_t) {
+BOTH(Resolve, AnswersManyAtOnce) {
+  in_tasks(40, [](size_t) {
     for (int i = 0; i < 5; ++i) {
       sockaddr_storage a[1];
       EXPECT_EQ(resolve("localhost", 7, a, 1, soon()), 1);
