@@ -72,6 +72,7 @@ struct alignas(64) G {
   std::atomic<WaitReason> reason{WaitReason::kNone};  // owner; read by reports
   bool joinable = false;                              // owner: somebody may know its id
   bool blocks_long = false;                           // owner: its last blocking call lost its P (see syscall.cc)
+  bool has_locals = false;                            // owner: a local was set
 
   // ---- identity
   uint32_t slot = 0;  // constant; index of the record

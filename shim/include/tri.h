@@ -6,5 +6,7 @@
 
 #include "tri/alloc.h"
 #include "tri/net.h"
+#include "tri/sched.h"
+#include "tri/time.h"
 
 #endif
