@@ -34,7 +34,8 @@ int main(int argc, char **argv) {
   for (int i = 0; i < count; i++) {
     questions[i].port = atoi(argv[1]);
     questions[i].text = argv[2 + i];
-    questions[i].error = -tri_spawn(&tasks[i], ask, &questions[i], NULL);
+    int error = tri_spawn(&tasks[i], ask, &questions[i], NULL);
+    if (error != 0) questions[i].error = -error; /* else it is the task's already */
   }
   for (int i = 0; i < count; i++) {
     if (tasks[i] != 0) tri_join(tasks[i], TRI_FOREVER);
