@@ -11,9 +11,9 @@
 
 #include "alloc/base/check.h"
 #include "alloc/base/sys.h"
-#include "sched/syscall.h"
 #include "sched/g.h"
 #include "sched/netpoll.h"
+#include "sched/syscall.h"
 #include "tri_arch.h"
 
 namespace tri::sched {
@@ -197,28 +197,28 @@ int poll_now(int fd, int events) {
   return p.revents;
 }
 
-// Sleeps until an edge on one of the sides after the stamps that its caller has seen.
-static int wait_for_edges(int fd, PollDesc* d, uint32_t sides, Stamp read, Stamp write, Time deadline) {
-  if (deadline == kNoWait) return -EAGAIN;
-  G* const g = current();
+// Takes d's lock, and sees to it that edges reach g. Negative errno: without the lock.
+[[gnu::noinline]] static int lock_settled(int fd, PollDesc* d, Stamp stamp, const G* g) {
   if (g == nullptr) return -ENOMEM;
-  if (const int r = netpoll_prepare(g); TRI_UNLIKELY(r < 0)) return r;
+  if (const int r = netpoll_prepare(g); r < 0) return r;
   d->lock();
   // Under the lock, which closing takes as well: what is registered has not been closed.
-  if (TRI_UNLIKELY(stamp_generation((sides & PollDesc::kReadable) != 0 ? read : write) != d->generation() ||
-                   !d->is_in_use_locked())) {
-    d->unlock();
-    return -EBADF;
-  }
-  if (const int r = netpoll_register_locked(fd, d, g); TRI_UNLIKELY(r < 0)) {
-    d->unlock();
-    return r;
-  }
-  return d->wait_locked(sides, read, write, g, deadline);
+  const bool same = stamp_generation(stamp) == d->generation() && d->is_in_use_locked();
+  const int r = same ? netpoll_register_locked(fd, d, g) : -EBADF;
+  if (r < 0) d->unlock();
+  return r;
 }
 
 int wait_for_edge(int fd, PollDesc* d, bool write, Stamp stamp, Time deadline) {
-  return wait_for_edges(fd, d, write ? PollDesc::kWritable : PollDesc::kReadable, stamp, stamp, deadline);
+  if (deadline == kNoWait) return -EAGAIN;
+  G* const g = current();
+  if (TRI_LIKELY(g != nullptr)) {
+    d->lock();
+    if (TRI_LIKELY(d->is_settled_locked(poller_of(g)))) return d->wait_locked(write, stamp, g, deadline);
+    d->unlock();
+  }
+  if (const int r = lock_settled(fd, d, stamp, g); r < 0) return r;
+  return d->wait_locked(write, stamp, g, deadline);
 }
 
 int poll_descriptor(int fd, int events, Time deadline) {
@@ -231,7 +231,18 @@ int poll_descriptor(int fd, int events, Time deadline) {
     const Stamp read = d->side(false).stamp();
     const Stamp write = d->side(true).stamp();
     if (const int r = poll_now(fd, events); r != 0) return r;
-    if (const int r = wait_for_edges(fd, d, sides, read, write, deadline); r < 0) return r;
+    int r;
+    if (sides != (PollDesc::kReadable | PollDesc::kWritable)) {
+      const bool is_write = sides == PollDesc::kWritable;
+      r = wait_for_edge(fd, d, is_write, is_write ? write : read, deadline);
+    } else if (deadline == kNoWait) {
+      r = -EAGAIN;
+    } else {
+      G* const g = current();
+      r = lock_settled(fd, d, read, g);
+      if (r == 0) r = d->wait_both_locked(read, write, g, deadline);
+    }
+    if (r < 0) return r;
   }
 }
 

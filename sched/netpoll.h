@@ -4,6 +4,7 @@
 #ifndef TRI_SCHED_NETPOLL_H
 #define TRI_SCHED_NETPOLL_H
 
+#include "sched/g.h"
 #include "sched/wait.h"
 
 namespace tri::sched {
@@ -29,6 +30,8 @@ void netpoll_reset_after_fork();
 /// Takes back what was armed; harmless if it has woken, or the descriptor was closed.
 void netpoll_disarm(int fd, bool write, G* g, WaitId id);
 
+/// The poller that wakes g's kind of waiter: 0 the scheduler's, 1 that of plain threads.
+inline int poller_of(const G* g) { return g->kind == GKind::kThread; }
 /// For descriptor: makes sure that edges of `fd` reach g's kind of waiter. Called with d's lock held; netpoll_prepare(g) went before.
 int netpoll_register_locked(int fd, PollDesc* d, const G* g);
 /// Opens the poller for g's kind of waiter, if it is not. 0 or a negative errno.

@@ -113,31 +113,50 @@ void PollDesc::bump_locked(bool write) {
 
 // ---- waiting --------------------------------------------------------------------------------------------------
 
-int PollDesc::wait_locked(uint32_t events, Stamp read, Stamp write, G* g, Time deadline) {
+int PollDesc::wait_locked(bool write, Stamp stamp, G* g, Time deadline) {
   TRI_ASSERT(lock_.is_locked());
-  TRI_ASSERT((events & (kReadable | kWritable)) != 0);
-  const Stamp seen[2] = {read, write};
-  const bool wanted[2] = {(events & kReadable) != 0, (events & kWritable) != 0};
-  for (int i = 0; i < 2; ++i) {
-    if (!wanted[i]) continue;
-    const Stamp current_stamp = sides_[i].stamp_.load(std::memory_order_relaxed);
-    if (TRI_LIKELY(current_stamp == seen[i])) continue;
+  const Stamp now_there = sides_[write].stamp_.load(std::memory_order_relaxed);
+  if (TRI_UNLIKELY(now_there != stamp)) {
     lock_.unlock();
-    return stamp_generation(current_stamp) == stamp_generation(seen[i]) ? 0 : -EBADF;
+    return stamp_generation(now_there) == stamp_generation(stamp) ? 0 : -EBADF;
+  }
+  if (TRI_UNLIKELY(own_[write].g != nullptr)) return wait_in_crowd_locked(write, g, deadline);
+  push_locked(write, &own_[write], g, begin_wait(g), 0);
+  const int result = park(write ? WaitReason::kWrite : WaitReason::kRead, &lock_, deadline);
+  // An edge, or closing, took the entry out of the queue; a deadline and a cancellation did not.
+  if (TRI_UNLIKELY(result != 0)) return give_up(write, g, result);
+  return 0;
+}
+
+// The record's own entry is taken: another one, on this stack. A function of its own, so that this costs the others no stack.
+int PollDesc::wait_in_crowd_locked(bool write, G* g, Time deadline) {
+  PollWaiter on_stack;
+  push_locked(write, &on_stack, g, begin_wait(g), 0);
+  const int result = park(write ? WaitReason::kWrite : WaitReason::kRead, &lock_, deadline);
+  return result == 0 ? 0 : give_up(write, g, result);
+}
+
+int PollDesc::give_up(bool write, G* g, int result) {
+  SpinGuard guard(lock_);
+  (void)remove_locked(write, g, g->wait.load(std::memory_order_relaxed) & ~uint64_t{1});
+  return result;
+}
+
+int PollDesc::wait_both_locked(Stamp read, Stamp write, G* g, Time deadline) {
+  TRI_ASSERT(lock_.is_locked());
+  const Stamp seen[2] = {read, write};
+  for (int i = 0; i < 2; ++i) {
+    const Stamp now_there = sides_[i].stamp_.load(std::memory_order_relaxed);
+    if (now_there == seen[i]) continue;
+    lock_.unlock();
+    return stamp_generation(now_there) == stamp_generation(seen[i]) ? 0 : -EBADF;
   }
   const WaitId id = begin_wait(g);
   PollWaiter on_stack[2];
-  for (int i = 0; i < 2; ++i) {
-    if (wanted[i]) push_locked(i != 0, own_[i].g == nullptr ? &own_[i] : &on_stack[i], g, id, 0);
-  }
-  const int result = park(wanted[0] ? WaitReason::kRead : WaitReason::kWrite, &lock_, deadline);
-  // An edge took the entry out of the side that it came on; a deadline or a cancellation, out of none.
-  if (result != 0 || (wanted[0] && wanted[1])) {
-    SpinGuard guard(lock_);
-    for (int i = 0; i < 2; ++i) {
-      if (wanted[i]) (void)remove_locked(i != 0, g, id);
-    }
-  }
+  for (int i = 0; i < 2; ++i) push_locked(i != 0, own_[i].g == nullptr ? &own_[i] : &on_stack[i], g, id, 0);
+  const int result = park(WaitReason::kRead, &lock_, deadline);
+  SpinGuard guard(lock_);
+  for (int i = 0; i < 2; ++i) (void)remove_locked(i != 0, g, id);
   return result;
 }
 

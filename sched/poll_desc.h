@@ -93,9 +93,11 @@ class alignas(64) PollDesc {
 
   PollSide& side(bool write) { return sides_[write]; }
 
-  /// Sleeps until an edge comes after `read` on the reading side (if events has kReadable), after `write` on the writing
-  /// side (kWritable), or until the deadline. 0: try again. -ETIMEDOUT, -ECANCELED; -EBADF: closed. Called with the lock held; releases it.
-  int wait_locked(uint32_t events, Stamp read, Stamp write, G* g, Time deadline);
+  /// Sleeps until an edge comes after `stamp` on one side, or until the deadline. 0: try again. -ETIMEDOUT, -ECANCELED; -EBADF: closed.
+  /// Called with the lock held; releases it.
+  int wait_locked(bool write, Stamp stamp, G* g, Time deadline);
+  /// The same for both sides at once: the first edge on either ends the wait.
+  int wait_both_locked(Stamp read, Stamp write, G* g, Time deadline);
 
   /// Enqueues a wait that the caller has opened, and parks on elsewhere. 0; 1 if the stamp has moved on; -EBADF; -ENOMEM if
   /// the record's own entry is taken and *spare is null. *spare becomes null if it was used. Called with the lock held; keeps it.
@@ -122,6 +124,8 @@ class alignas(64) PollDesc {
   bool is_tcp() const { return tcp_.load(std::memory_order_relaxed); }
   bool is_ours_locked() const { return ours_; }
   bool is_registered_locked(int poller) const { return registered_[poller]; }
+  /// Nothing has to be done before a wait.
+  bool is_settled_locked(int poller) const { return registered_[poller] && ours_; }
   void set_registered_locked(int poller) { registered_[poller] = true; }
 
   // Short reads, for descriptors of which they prove something. Any thread.
@@ -135,6 +139,8 @@ class alignas(64) PollDesc {
   void verify();
 
  private:
+  [[gnu::noinline]] int wait_in_crowd_locked(bool write, G* g, Time deadline);
+  [[gnu::noinline]] int give_up(bool write, G* g, int result);
   bool hung_up() const { return hung_up_.load(std::memory_order_relaxed); }
   void push_locked(bool write, PollWaiter* w, G* g, WaitId id, int result);
   PollWaiter* take_all_locked(bool write, const int* result, ClaimedList* out);
@@ -149,7 +155,7 @@ class alignas(64) PollDesc {
   bool ours_ = false;                 // lock
   bool registered_[kPollers] = {};    // lock
   std::atomic<Stamp> drained_{kNever};
-  PollSide sides_[2];  // reading, writing
+  PollSide sides_[2];              // reading, writing
   alignas(64) PollWaiter own_[2];  // lock; so that the first waiter's entry needs no memory, and is near
 
   // Odd generations and edges are as good as any; this one is never reached, since generations count up from 0.

@@ -88,7 +88,7 @@ TEST(PollDescModel, NoWaiterSleepsThroughAnEdge) {
         // Only some have a deadline: a lost edge leaves the rest asleep, until the test's own time is up.
         const bool patient = !random.one_in(8);
         s.d.lock();
-        const int r = s.d.wait_locked(PollDesc::kReadable, stamp, 0, g, now() + (patient ? 20 * kSecond : kMs / 20));
+        const int r = s.d.wait_locked(false, stamp, g, now() + (patient ? 20 * kSecond : kMs / 20));
         if (patient && r == -ETIMEDOUT) {
           // The last items may have gone to others.
           EXPECT_GE(taken.load(), items) << "slept through an edge";
@@ -144,7 +144,7 @@ TEST(PollDescModel, EventsAndClosesReachTheirOwnGenerationOnly) {
       const bool write = random.one_in(2);
       const Stamp stamp = d.side(write).stamp();
       d.lock();
-      const int r = d.wait_locked(write ? PollDesc::kWritable : PollDesc::kReadable, stamp, stamp, g, now() + kMs);
+      const int r = d.wait_locked(write, stamp, g, now() + kMs);
       if (r == 0) {
         EXPECT_TRUE(delivered[stamp_generation(stamp)].load()) << "woken for another generation";
       } else if (r == -EBADF) {

@@ -25,7 +25,8 @@ class PollDescTest : public ::testing::Test {
   int wait(uint32_t events, Stamp read, Stamp write, Time deadline = soon()) {
     G* const g = current();
     d.lock();
-    return d.wait_locked(events, read, write, g, deadline);
+    if (events == (kRead | kWrite)) return d.wait_both_locked(read, write, g, deadline);
+    return d.wait_locked(events == kWrite, events == kWrite ? write : read, g, deadline);
   }
   int wait_to_read(Time deadline = soon()) { return wait(kRead, d.side(false).stamp(), 0, deadline); }
   bool has_waiters() {
