@@ -57,6 +57,9 @@ G* poll_network(P* p) {
   if (!netpoll_active() || sched.polling.exchange(1, std::memory_order_acquire) != 0) return nullptr;
   G* const first = netpoll(kNoWait);
   sched.polling.store(0, std::memory_order_release);
+  // The time itself, not the P's idea of it: without timers that stands still while there is work, and sysmon, which would then
+  // believe that nobody polls, would take the events to itself, 50,000 times a second.
+  p->coarse_now = now();
   sched.last_poll.store(p->coarse_now, std::memory_order_relaxed);
   if (first == nullptr) return nullptr;
   ready_list(first);
@@ -176,6 +179,7 @@ void keep(M* m) {
     P* const given = m->next_p;
     m->next_p = nullptr;
     const Time at = now();
+    if (polls) sched.last_poll.store(at, std::memory_order_relaxed);
     trim_stacks(at);
     const bool is_useful = list != nullptr || ((earliest_timer() <= at || work_is_somewhere()) && sched.idle.any());
     if (given != nullptr) {

@@ -5,6 +5,7 @@
 #define TRI_H
 
 #include "tri/alloc.h"
+#include "tri/net.h"
 #include "tri/sched.h"
 #include "tri/time.h"
 
