@@ -26,11 +26,12 @@ namespace {
 
 Channel* Channel::create(size_t elem_size, size_t capacity) {
   size_t bytes;
+  if (elem_size > UINT32_MAX) return nullptr;
   if (__builtin_mul_overflow(elem_size, capacity, &bytes)) return nullptr;
   if (__builtin_add_overflow(bytes, sizeof(Channel), &bytes)) return nullptr;
   void* const memory = allocate(bytes);
   if (memory == nullptr) return nullptr;
-  return ::new (memory) Channel(elem_size, capacity);
+  return ::new (memory) Channel(static_cast<uint32_t>(elem_size), capacity);
 }
 
 void Channel::ref() { references_.fetch_add(1, std::memory_order_relaxed); }
@@ -59,7 +60,7 @@ inline void Channel::take(void* out) {
   take_at_ = next == capacity_ ? 0 : next;
 }
 
-inline Channel::Outcome Channel::send_locked(const void* value, Waiter** wake) {
+[[gnu::always_inline]] inline Channel::Outcome Channel::send_locked(const void* value, Waiter** wake) {
   if constexpr (kVerify) verify();
   if (TRI_UNLIKELY(closed_.load(std::memory_order_relaxed))) return Outcome::kClosed;
   if (Waiter* const w = receivers_.pop_claimed()) {
@@ -74,7 +75,7 @@ inline Channel::Outcome Channel::send_locked(const void* value, Waiter** wake) {
   return Outcome::kDone;
 }
 
-inline Channel::Outcome Channel::receive_locked(void* out, Waiter** wake) {
+[[gnu::always_inline]] inline Channel::Outcome Channel::receive_locked(void* out, Waiter** wake) {
   if constexpr (kVerify) verify();
   const size_t count = count_.load(std::memory_order_relaxed);
   if (count != 0) {
@@ -98,6 +99,9 @@ inline Channel::Outcome Channel::receive_locked(void* out, Waiter** wake) {
   }
   return Outcome::kWouldWait;
 }
+
+Channel::Outcome Channel::try_send(const void* value, Waiter** wake) { return send_locked(value, wake); }
+Channel::Outcome Channel::try_receive(void* out, Waiter** wake) { return receive_locked(out, wake); }
 
 int Channel::send(const void* value, Time deadline) {
   // A try that must fail needs no lock. Each look is at one word; a channel is closed once and for all, and a closed one does

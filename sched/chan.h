@@ -63,8 +63,8 @@ class Channel {
   /// What a send or receive under the lock came to.
   enum class Outcome : uint8_t { kWouldWait, kDone, kClosed };
   /// With the lock held, does it if it need not wait. *wake: who is to be readied after the unlock, with its result; or null.
-  [[nodiscard]] Outcome send_locked(const void* value, Waiter** wake);
-  [[nodiscard]] Outcome receive_locked(void* out, Waiter** wake);
+  [[nodiscard]] Outcome try_send(const void* value, Waiter** wake);
+  [[nodiscard]] Outcome try_receive(void* out, Waiter** wake);
   WaitQueue& senders() { return senders_; }
   WaitQueue& receivers() { return receivers_; }
   void zero_element(void* out) const;
@@ -73,7 +73,9 @@ class Channel {
   void verify() const;
 
  private:
-  Channel(size_t elem_size, size_t capacity) : elem_size_(elem_size), capacity_(capacity) {}
+  Channel(uint32_t elem_size, size_t capacity) : elem_size_(elem_size), capacity_(capacity) {}
+  Outcome send_locked(const void* value, Waiter** wake);
+  Outcome receive_locked(void* out, Waiter** wake);
   int wait_send(const void* value, Time deadline);
   int wait_receive(void* out, Time deadline);
   bool is_full() const { return capacity_ == 0 ? receivers_.empty() : length() == capacity_; }
@@ -83,19 +85,19 @@ class Channel {
   void take(void* out);
 
   SpinLock lock_;
+  std::atomic<uint32_t> references_{1};
+  const uint32_t elem_size_;
   std::atomic<bool> closed_{false};  // lock_; read without
   std::atomic<size_t> count_{0};     // lock_; read without
-  const size_t elem_size_;
   const size_t capacity_;
   WaitQueue receivers_;  // lock_
   WaitQueue senders_;    // lock_
   size_t put_at_ = 0;    // lock_
   size_t take_at_ = 0;   // lock_
-  std::atomic<size_t> references_{1};
   // The ring follows, aligned to 16 as blocks are.
 };
 
-static_assert(sizeof(Channel) % 16 == 0);
+static_assert(sizeof(Channel) == 64);
 
 /// Never returns 0: waits on no channel at all, until the deadline or a cancellation.
 [[nodiscard]] int wait_on_nothing(Time deadline);

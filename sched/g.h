@@ -24,6 +24,7 @@
 namespace tri::sched {
 
 struct M;
+class Context;
 
 enum class GState : uint32_t { kFree, kRunnable, kRunning, kWaiting };
 enum class GKind : uint8_t { kGoroutine, kThread };
@@ -49,6 +50,7 @@ struct alignas(64) G {
   std::atomic<uint32_t> doorbell{0};
   GKind kind = GKind::kGoroutine;         // constant while in use
   WaitReason reason = WaitReason::kNone;  // owner; read by reports, which may be late
+  Context* context = nullptr;             // owner; what its waits obey (context.h); borrowed from the one who attached it
   M* pinned = nullptr;                    // preempted in the middle of foreign code: only this M may run it
 
   uint32_t slot = 0;                    // constant; index of the record

@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "alloc/base/sys.h"
+#include "sched/context.h"
 #include "sched/g.h"
 #include "tri_arch.h"
 
@@ -94,12 +95,39 @@ bool claim(G* g, WaitId id) {
          g->wait.compare_exchange_strong(id, id | 1, std::memory_order_acq_rel, std::memory_order_relaxed);
 }
 
-int park(WaitReason reason, SpinLock* unlock, Time deadline) {
-  G* const g = current();
+namespace {
+
+int park_any(G* g, WaitReason reason, SpinLock* unlock, Time deadline) {
   g->reason = reason;
   const int result = park_thread(g, unlock, deadline);
   g->reason = WaitReason::kNone;
   return result;
+}
+
+// The same under a context: the wait is registered there, and ends with it.
+[[gnu::noinline]] int park_in_context(G* g, WaitReason reason, SpinLock* unlock, Time deadline) {
+  Context* const context = g->context;
+  ContextWait w;
+  w.g = g;
+  w.id = g->wait.load(std::memory_order_relaxed) & ~uint64_t{1};
+  w.result = -ECANCELED;
+  // A context that is over already claims the wait here; if a waker was faster, its ready() is on the way.
+  if (!context->enter(&w) && claim(g, w.id)) {
+    if (unlock != nullptr) unlock->unlock();
+    return -ECANCELED;
+  }
+  if (context->deadline() < deadline) deadline = context->deadline();
+  const int result = park_any(g, reason, unlock, deadline);
+  context->leave(&w);
+  return result;
+}
+
+}  // namespace
+
+int park(WaitReason reason, SpinLock* unlock, Time deadline) {
+  G* const g = current();
+  if (TRI_LIKELY(g->context == nullptr)) return park_any(g, reason, unlock, deadline);
+  return park_in_context(g, reason, unlock, deadline);
 }
 
 void ready(G* g, int result) {

@@ -1,0 +1,30 @@
+// spin.cc - See spin.h.
+#include "sched/spin.h"
+
+#include <sched.h>
+
+#include <atomic>
+
+namespace tri::sched {
+namespace {
+
+// 0: not asked yet.
+constinit std::atomic<int> processors{0};
+
+int count_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  // The raw call is made by libc without touching anything but errno, and only on failure: more than 1,024 processors.
+  const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;
+  processors.store(n, std::memory_order_relaxed);
+  return n;
+}
+
+}  // namespace
+
+bool others_may_run() {
+  const int n = processors.load(std::memory_order_relaxed);
+  return (n != 0 ? n : count_processors()) > 1;
+}
+
+}  // namespace tri::sched
