@@ -14,11 +14,19 @@ namespace {
 // The sizes that values mostly have, without a call of memcpy.
 [[gnu::always_inline]] inline void copy(void* to, const void* from, size_t size) {
   switch (size) {
-    case 0: return;
-    case 4: __builtin_memcpy(to, from, 4); return;
-    case 8: __builtin_memcpy(to, from, 8); return;
-    case 16: __builtin_memcpy(to, from, 16); return;
-    default: memcpy(to, from, size);
+    case 0:
+      return;
+    case 4:
+      __builtin_memcpy(to, from, 4);
+      return;
+    case 8:
+      __builtin_memcpy(to, from, 8);
+      return;
+    case 16:
+      __builtin_memcpy(to, from, 16);
+      return;
+    default:
+      memcpy(to, from, size);
   }
 }
 

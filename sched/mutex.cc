@@ -42,7 +42,7 @@ bool Mutex::try_barge(bool* awoken) {
 }
 
 int Mutex::lock_slow(Time deadline) {
-  bool awoken = false;    // kWoken is ours to clear
+  bool awoken = false;  // kWoken is ours to clear
   if (try_barge(&awoken)) return 0;
   if (deadline <= kNoWait) return -EAGAIN;
   G* const g = current();
@@ -81,8 +81,8 @@ int Mutex::wait_for_turn(G* g, Time deadline, Time* since, bool starving, bool* 
       return kRetry;
     }
     // Only while it is locked: then the unlock, which sees kWaiters, finds us in the queue when it has got the guard.
-  } while (!state_.compare_exchange_weak(
-      seen, (seen | kWaiters | (starving ? kStarving : 0)) & ~(*awoken ? kWoken : 0), std::memory_order_relaxed));
+  } while (!state_.compare_exchange_weak(seen, (seen | kWaiters | (starving ? kStarving : 0)) & ~(*awoken ? kWoken : 0),
+                                         std::memory_order_relaxed));
   *awoken = false;
   Waiter w(g, begin_wait(g));
   if (*since != 0) {
@@ -109,7 +109,8 @@ void Mutex::unlock_slow() {
     if ((seen & kLocked) == 0) fatal("unlock of unlocked mutex", this);
     if ((seen & kStarving) == 0 && (seen & (kWaiters | kWoken)) != kWaiters) {
       // Nobody to wake. The CAS is the last that touches the mutex: the next holder may free it.
-      if (state_.compare_exchange_weak(seen, seen & ~kLocked, std::memory_order_release, std::memory_order_relaxed)) return;
+      if (state_.compare_exchange_weak(seen, seen & ~kLocked, std::memory_order_release, std::memory_order_relaxed))
+        return;
       continue;
     }
     if (hand_over()) return;

@@ -37,14 +37,16 @@ class Mutex {
   void lock() {
     uint32_t expected = 0;
     // acquire: pairs with the release of the unlock.
-    if (TRI_LIKELY(state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)))
+    if (TRI_LIKELY(
+            state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)))
       return;
     lock_uncancelled();
   }
   /// 0; -EAGAIN: held, and the deadline is kNoWait; -ETIMEDOUT, -ECANCELED, -ENOMEM.
   [[nodiscard]] int lock_until(Time deadline) {
     uint32_t expected = 0;
-    if (TRI_LIKELY(state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)))
+    if (TRI_LIKELY(
+            state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)))
       return 0;
     return lock_slow(deadline);
   }
@@ -52,7 +54,8 @@ class Mutex {
   void unlock() {
     uint32_t expected = kLocked;
     // release: pairs with the acquire of the next lock.
-    if (TRI_LIKELY(state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed))) return;
+    if (TRI_LIKELY(state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed)))
+      return;
     unlock_slow();
   }
   bool is_locked() const { return (state_.load(std::memory_order_relaxed) & kLocked) != 0; }

@@ -63,7 +63,8 @@ int RWMutex::read_lock_slow(Time deadline) {
   uint32_t seen = state_.load(std::memory_order_relaxed);
   while ((seen & (kWriter | kWaiters)) == 0) {
     if (seen >= kMostReaders) return -EOVERFLOW;
-    if (state_.compare_exchange_weak(seen, seen + kReader, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+    if (state_.compare_exchange_weak(seen, seen + kReader, std::memory_order_acquire, std::memory_order_relaxed))
+      return 0;
   }
   if (deadline <= kNoWait) return -EAGAIN;
   if (current() == nullptr) return -ENOMEM;
@@ -136,7 +137,8 @@ void RWMutex::read_unlock() {
     if (TRI_UNLIKELY(seen < kReader)) fatal("read unlock of rwlock without reader", this);
     if (TRI_LIKELY((seen & kWaiters) == 0)) {
       // release: pairs with the acquire of the next writer.
-      if (state_.compare_exchange_weak(seen, seen - kReader, std::memory_order_release, std::memory_order_relaxed)) return;
+      if (state_.compare_exchange_weak(seen, seen - kReader, std::memory_order_release, std::memory_order_relaxed))
+        return;
     } else {
       if (release(kReader)) return;
       seen = state_.load(std::memory_order_relaxed);
@@ -148,7 +150,8 @@ void RWMutex::write_unlock() {
   for (;;) {
     uint32_t seen = kWriter;
     // release: pairs with the acquire of whoever is next.
-    if (TRI_LIKELY(state_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed))) return;
+    if (TRI_LIKELY(state_.compare_exchange_strong(seen, 0, std::memory_order_release, std::memory_order_relaxed)))
+      return;
     if ((seen & kWriter) == 0) fatal("write unlock of rwlock without writer", this);
     if (release(kWriter)) return;
   }

@@ -38,7 +38,8 @@ class RWMutex {
   [[nodiscard]] int write_lock_until(Time deadline) {
     uint32_t expected = 0;
     // acquire: pairs with the release of each unlock.
-    if (TRI_LIKELY(state_.compare_exchange_strong(expected, kWriter, std::memory_order_acquire, std::memory_order_relaxed)))
+    if (TRI_LIKELY(
+            state_.compare_exchange_strong(expected, kWriter, std::memory_order_acquire, std::memory_order_relaxed)))
       return 0;
     return write_lock_slow(deadline);
   }

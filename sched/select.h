@@ -24,11 +24,11 @@ enum class CaseKind : uint32_t { kNone, kSend, kReceive, kReadable, kWritable, k
 /// The same as struct tri_case.
 struct Case {
   CaseKind kind;
-  int32_t fd;       // kReadable, kWritable; negative: never ready
-  void* object;     // Channel, or Context for kDone; null: never ready
-  void* data;       // the value to send, or where to receive it
-  Time when;        // kAt
-  bool closed;      // out: the case is ready because the channel is closed
+  int32_t fd;    // kReadable, kWritable; negative: never ready
+  void* object;  // Channel, or Context for kDone; null: never ready
+  void* data;    // the value to send, or where to receive it
+  Time when;     // kAt
+  bool closed;   // out: the case is ready because the channel is closed
 };
 
 /// The index of the case that was done; -EAGAIN: none is ready, and the deadline is kNoWait; -ETIMEDOUT, -ECANCELED, -ENOMEM;

@@ -11,7 +11,8 @@ int Semaphore::acquire(uint32_t n, Time deadline) {
   uint32_t seen = state_.load(std::memory_order_relaxed);
   while ((seen & kWaiters) == 0 && seen >> 1 >= n) {
     // acquire: pairs with the release in release().
-    if (state_.compare_exchange_weak(seen, seen - n * 2, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+    if (state_.compare_exchange_weak(seen, seen - n * 2, std::memory_order_acquire, std::memory_order_relaxed))
+      return 0;
   }
   if (deadline <= kNoWait) return -EAGAIN;
   G* const g = current();

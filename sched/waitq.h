@@ -29,10 +29,10 @@ struct Waiter {
   Waiter* prev;  // valid only while next is
   G* g;
   WaitId id;
-  void* elem;        // chan: where the value is or goes; null for none
-  int result = 0;    // what ready() gives, if nothing else comes of it
-  uint32_t n;        // semaphore: how many; rwmutex, once: unused
-  Time since;        // mutex: when it came
+  void* elem;      // chan: where the value is or goes; null for none
+  int result = 0;  // what ready() gives, if nothing else comes of it
+  uint32_t n;      // semaphore: how many; rwmutex, once: unused
+  Time since;      // mutex: when it came
 
   bool queued() const { return next != nullptr; }
 };
