@@ -9,22 +9,24 @@ namespace tri::sched {
 namespace {
 
 // 0: not asked yet.
-constinit std::atomic<int> processors{0};
+constinit std::atomic<int> known{0};
 
 int count_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
   // The raw call is made by libc without touching anything but errno, and only on failure: more than 1,024 processors.
-  const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;
-  processors.store(n, std::memory_order_relaxed);
+  const int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 64;
+  known.store(n, std::memory_order_relaxed);
   return n;
 }
 
 }  // namespace
 
-bool others_may_run() {
-  const int n = processors.load(std::memory_order_relaxed);
-  return (n != 0 ? n : count_processors()) > 1;
+int processors() {
+  const int n = known.load(std::memory_order_relaxed);
+  return n != 0 ? n : count_processors();
 }
+
+bool others_may_run() { return processors() > 1; }
 
 }  // namespace tri::sched

@@ -11,6 +11,8 @@
 
 namespace tri::sched {
 
+/// Those that this process may use; at least 1.
+int processors();
 /// Whether others can run while the caller does. Any thread.
 bool others_may_run();
 

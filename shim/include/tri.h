@@ -5,5 +5,8 @@
 #define TRI_H
 
 #include "tri/alloc.h"
+#include "tri/chan.h"
+#include "tri/context.h"
+#include "tri/sync.h"
 
 #endif

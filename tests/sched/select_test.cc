@@ -251,7 +251,8 @@ TEST_P(SelectOf, DoesNotMeetItself) {
         while (sent < rounds || received < rounds) {
           int out = me * 1'000'000 + sent;
           int in = -1;
-          Case cases[] = {sent < rounds ? on_send(c, &out) : nothing(), received < rounds ? on_receive(c, &in) : nothing()};
+          Case cases[] = {sent < rounds ? on_send(c, &out) : nothing(),
+                          received < rounds ? on_receive(c, &in) : nothing()};
           const int i = run(cases);
           ASSERT_TRUE(i == 0 || i == 1) << i;
           if (i == 0) {
