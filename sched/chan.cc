@@ -156,8 +156,7 @@ int Channel::receive(void* out, Time deadline) {
   senders_.push_back(&w);
   const int result = park(WaitReason::kSend, &lock_, deadline);
   if (TRI_LIKELY(result >= 0)) return result == kWokenClosed ? -EPIPE : 0;
-  SpinGuard guard(lock_);
-  if (w.queued()) senders_.remove(&w);
+  leave_queue(lock_, senders_, &w);
   return result;
 }
 
@@ -176,8 +175,7 @@ int Channel::receive(void* out, Time deadline) {
     zero_element(out);
     return -EPIPE;
   }
-  SpinGuard guard(lock_);
-  if (w.queued()) receivers_.remove(&w);
+  leave_queue(lock_, receivers_, &w);
   return result;
 }
 

@@ -59,6 +59,7 @@ class Channel {
   bool may_receive() const { return !is_empty() || is_closed(); }
   void lock() { lock_.lock(); }
   void unlock() { lock_.unlock(); }
+  SpinLock& lock_of() { return lock_; }
 
   /// What a send or receive under the lock came to.
   enum class Outcome : uint8_t { kWouldWait, kDone, kClosed };

@@ -15,14 +15,10 @@ int Cond::wait(Mutex* mutex, Time deadline) {
   Waiter w(g, begin_wait(g));
   guard_.lock();
   queue_.push_back(&w);
-  guard_.unlock();
-  // From here on we may be woken; park() then returns at once. Unlocking opens no wait of its own.
+  // Within the guard: who takes the mutex now and signals finds us parked. Unlocking opens no wait of its own.
   mutex->unlock();
-  const int result = park(WaitReason::kCondition, nullptr, deadline);
-  if (result < 0) {
-    SpinGuard guard(guard_);
-    if (w.queued()) queue_.remove(&w);
-  }
+  const int result = park(WaitReason::kCondition, &guard_, deadline);
+  if (result < 0) leave_queue(guard_, queue_, &w);
   mutex->lock();
   return result;
 }

@@ -97,7 +97,8 @@ int Mutex::wait_for_turn(G* g, Time deadline, Time* since, bool starving, bool* 
   return result;
 }
 
-void Mutex::leave(Waiter* w) {
+// Not inlined: see leave_queue().
+[[gnu::noinline]] void Mutex::leave(Waiter* w) {
   SpinGuard guard(guard_);
   if (w->queued()) queue_.remove(w);
   if (queue_.empty()) state_.fetch_and(~(kWaiters | kStarving), std::memory_order_relaxed);

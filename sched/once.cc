@@ -12,13 +12,7 @@ int Once::run_slow(void (*fn)(void*), void* arg, Time deadline) {
     state_.store(kRunning, std::memory_order_relaxed);
     guard_.unlock();
     fn(arg);
-    WakeList wake;
-    guard_.lock();
-    // release: pairs with the acquire in run().
-    state_.store(kDone, std::memory_order_release);
-    while (Waiter* const w = queue_.pop_claimed()) wake.add(w, 0);
-    guard_.unlock();
-    wake.wake();
+    finish();
     return 0;
   }
   G* const g = state == kDone || deadline <= kNoWait ? nullptr : current();
@@ -30,9 +24,19 @@ int Once::run_slow(void (*fn)(void*), void* arg, Time deadline) {
   queue_.push_back(&w);
   const int result = park(WaitReason::kOnce, &guard_, deadline);
   if (result == 0) return 0;
-  SpinGuard guard(guard_);
-  if (w.queued()) queue_.remove(&w);
+  leave_queue(guard_, queue_, &w);
   return result;
+}
+
+// Not inlined: fn may have moved the goroutine to another thread.
+[[gnu::noinline]] void Once::finish() {
+  WakeList wake;
+  guard_.lock();
+  // release: pairs with the acquire in run().
+  state_.store(kDone, std::memory_order_release);
+  while (Waiter* const w = queue_.pop_claimed()) wake.add(w, 0);
+  guard_.unlock();
+  wake.wake();
 }
 
 }  // namespace tri::sched

@@ -28,6 +28,7 @@ class Once {
 
  private:
   enum State : uint32_t { kNew, kRunning, kDone };
+  void finish();
   int run_slow(void (*fn)(void*), void* arg, Time deadline);
 
   std::atomic<uint32_t> state_{kNew};  // guard_; read without

@@ -45,7 +45,8 @@ int RWMutex::queue_up(WaitQueue* queue, WaitReason reason, Time deadline) {
   return result;
 }
 
-void RWMutex::leave(WaitQueue* queue, Waiter* w) {
+// Not inlined: see leave_queue().
+[[gnu::noinline]] void RWMutex::leave(WaitQueue* queue, Waiter* w) {
   WakeList wake;
   guard_.lock();
   if (w->queued()) queue->remove(w);

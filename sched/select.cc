@@ -247,13 +247,15 @@ int Selection::wait(Time deadline) {
   }
   id_ = begin_wait(g_);
   enqueue();
-  // From here on we may be woken; park() then returns at once.
-  unlock_channels();
+  // From here on we may be woken; park() then returns at once. The last lock is given up by park(), so that whoever wakes us by it
+  // finds us parked; descriptors and contexts are armed without one.
+  SpinLock* const last = !others_ && channels_ != 0 ? &sorted_[0]->lock_of() : nullptr;
+  for (size_t k = channels_; k-- != (last != nullptr ? 1 : 0);) sorted_[k]->unlock();
   i = others_ ? arm() : kNone;
   int result;
   if (i == kNone) {
-    result = park(channels_ == 0 && !others_ && ends_ == kForever ? WaitReason::kNilChannel : WaitReason::kSelect,
-                  nullptr, std::min(deadline, ends_));
+    const bool on_nothing = channels_ == 0 && !others_ && ends_ == kForever;
+    result = park(on_nothing ? WaitReason::kNilChannel : WaitReason::kSelect, last, std::min(deadline, ends_));
   } else if (claim(g_, id_)) {
     result = i >= 0 ? i << kCaseShift : i;
   } else {
@@ -305,7 +307,8 @@ int Selection::arm() {
   return kNone;
 }
 
-void Selection::leave(size_t i) {
+// Not inlined: see leave_queue().
+[[gnu::noinline]] void Selection::leave(size_t i) {
   Case& c = cases_[i];
   Registration& r = registrations_[i];
   if (Channel* const channel = channel_of(c)) {

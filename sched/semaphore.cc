@@ -32,18 +32,23 @@ int Semaphore::acquire(uint32_t n, Time deadline) {
   queue_.push_back(&w);
   const int result = park(WaitReason::kSemaphore, &guard_, deadline);
   if (TRI_LIKELY(result == 0)) return 0;
+  leave(&w);
+  return result;
+}
+
+// Not inlined: see leave_queue().
+[[gnu::noinline]] void Semaphore::leave(Waiter* w) {
   WakeList wake;
   guard_.lock();
-  if (w.queued()) queue_.remove(&w);
+  if (w->queued()) queue_.remove(w);
   // It may have been the large request that kept back small ones.
-  seen = state_.load(std::memory_order_acquire);
+  const uint32_t seen = state_.load(std::memory_order_acquire);
   if ((seen & kWaiters) != 0) {
     const uint32_t left = grant(seen >> 1, &wake);
     state_.store(left * 2 | waiters_bit(), std::memory_order_relaxed);
   }
   guard_.unlock();
   wake.wake();
-  return result;
 }
 
 // With guard_ held: claims waiters from the front while there is enough for them; the permits that are left.

@@ -35,6 +35,7 @@ class Semaphore {
  private:
   static constexpr uint32_t kWaiters = 1;
 
+  void leave(Waiter* w);
   uint32_t grant(uint32_t permits, WakeList* wake);
   uint32_t waiters_bit() const { return queue_.empty() ? 0 : kWaiters; }
   bool release_to_waiters(uint32_t n);

@@ -5,6 +5,8 @@
 
 #include <atomic>
 
+#include "sched/proc.h"
+
 namespace tri::sched {
 namespace {
 
@@ -27,6 +29,12 @@ int processors() {
   return n != 0 ? n : count_processors();
 }
 
-bool others_may_run() { return processors() > 1; }
+bool others_may_run() {
+  if (processors() == 1) return false;
+  const M* const m = current_m();
+  if (m == nullptr || m->p == nullptr) return true;
+  // As Go: not while goroutines wait for this P, and only if another P runs something.
+  return m->p->runq.empty() && sched.procs.load(std::memory_order_relaxed) > sched.idle.count() + 1;
+}
 
 }  // namespace tri::sched

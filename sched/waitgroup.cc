@@ -51,8 +51,7 @@ int WaitGroup::wait(Time deadline) {
   queue_.push_back(&w);
   const int result = park(WaitReason::kWaitGroup, &guard_, deadline);
   if (TRI_LIKELY(result == 0)) return 0;
-  SpinGuard guard(guard_);
-  if (w.queued()) queue_.remove(&w);
+  leave_queue(guard_, queue_, &w);
   return result;
 }
 

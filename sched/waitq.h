@@ -90,6 +90,11 @@ class WaitQueue {
   std::atomic<Waiter*> head_{nullptr};
 };
 
+/// What a waiter does whose wait ended without a partner: takes itself out, if nobody has yet. A function of its own, never
+/// inlined: after park() the goroutine may be on another thread, and a compiler may keep addresses of thread-local variables
+/// (those of the lock's critical section) over the call.
+void leave_queue(SpinLock& lock, WaitQueue& queue, Waiter* w);
+
 /// Waiters that were claimed under a lock and are woken after it, in their order. Linked through `next`.
 class WakeList {
  public:

@@ -359,7 +359,7 @@ TEST_P(ChanOf, CloseHappensBeforeAReceiveThatTellsOfIt) {
       EXPECT_TRUE(c->close());
     });
     int r;
-    while ((r = c->receive(nullptr, i % 2 == 0 ? kForever : kNoWait)) == -EAGAIN) std::this_thread::yield();
+    while ((r = c->receive(nullptr, i % 2 == 0 ? kForever : kNoWait)) == -EAGAIN) yield();
     EXPECT_EQ(r, -EPIPE);
     EXPECT_EQ(data, 1);
     crew.join();

@@ -9,30 +9,40 @@
 #include <vector>
 
 #include "sched/wait.h"
-#include "tests/alloc/support.h"
+#include "tests/sched/sched_support.h"
 
 namespace tri::sched::test {
 
 using namespace tri::test;
 
-enum class Kind { kThreads };
-inline std::vector<Kind> kinds() { return {Kind::kThreads}; }
-inline std::string name_of_kind(const ::testing::TestParamInfo<Kind>&) { return "Threads"; }
+enum class Kind { kThreads, kGoroutines, kBoth };
+inline std::string name_of_kind(const ::testing::TestParamInfo<Kind>& info) {
+  return info.param == Kind::kThreads ? "Threads" : info.param == Kind::kGoroutines ? "Goroutines" : "Both";
+}
 
 class Crew {
  public:
   explicit Crew(Kind kind) : kind_(kind) {}
   ~Crew() { join(); }
-  void go(std::function<void()> fn) { threads_.emplace_back(std::move(fn)); }
+  void go(std::function<void()> fn) {
+    if (kind_ == Kind::kThreads || (kind_ == Kind::kBoth && started_++ % 2 == 0)) {
+      threads_.emplace_back(std::move(fn));
+    } else {
+      tasks_.push_back(spawn(std::move(fn)));
+    }
+  }
   void join() {
     for (std::thread& t : threads_) t.join();
     threads_.clear();
+    for (const TaskId id : tasks_) EXPECT_EQ(sched::join(id, now() + milliseconds(60'000)), 0);
+    tasks_.clear();
   }
-  Kind kind() const { return kind_; }
 
  private:
   Kind kind_;
+  size_t started_ = 0;
   std::vector<std::thread> threads_;
+  std::vector<TaskId> tasks_;
 };
 
 /// Tests that are run with each kind of worker.
@@ -49,7 +59,7 @@ void until(Fn&& condition) {
   const Time give_up = ms(30'000);
   while (!condition()) {
     ASSERT_LT(now(), give_up) << "waited for too long";
-    std::this_thread::yield();
+    sched::yield();
   }
 }
 
@@ -57,6 +67,6 @@ void until(Fn&& condition) {
 
 #define TRI_WITH_CREW(suite)              \
   class suite : public test::WithCrew {}; \
-  INSTANTIATE_TEST_SUITE_P(By, suite, ::testing::ValuesIn(test::kinds()), test::name_of_kind)
+  INSTANTIATE_TEST_SUITE_P(By, suite, ::testing::Values(test::Kind::kThreads, test::Kind::kGoroutines, test::Kind::kBoth), test::name_of_kind)
 
 #endif

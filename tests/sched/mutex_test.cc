@@ -99,7 +99,7 @@ TEST_P(MutexOf, LosesNoWakeUpAmongDeadlines) {
         if (m.lock_until(until) != 0) continue;
         ++plain;
         locked.fetch_add(1);
-        if (random.one_in(50)) std::this_thread::yield();
+        if (random.one_in(50)) yield();
         m.unlock();
       }
     });
@@ -154,7 +154,7 @@ TEST_P(MutexOf, StarvingWaitersGetItInTheirOrderAndMayGiveUp) {
   }
   test::until([&] { return waiting.load() == 6; });
   const Time until = ms(8);
-  while (now() < until) std::this_thread::yield();
+  while (now() < until) yield();
   m.unlock();
   crew.join();
   EXPECT_GE(served.load(), 3);
@@ -177,7 +177,7 @@ TEST_P(MutexOf, ACancelledContextEndsLockUntilButNotLock) {
   });
   context->cancel();
   const Time until = ms(3);
-  while (now() < until) std::this_thread::yield();
+  while (now() < until) yield();
   EXPECT_EQ(locked.load(), 0);
   m.unlock();
   crew.join();

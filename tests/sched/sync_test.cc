@@ -300,7 +300,7 @@ TEST_P(SemaphoreOf, AdmitsNoMoreThanItHas) {
         const Time until = random.one_in(3) ? now() + static_cast<Time>(random.below(20'000)) : kForever;
         if (s.acquire(n, until) != 0) continue;
         ASSERT_LE(inside.fetch_add(static_cast<int>(n)) + static_cast<int>(n), 5);
-        if (random.one_in(20)) std::this_thread::yield();
+        if (random.one_in(20)) yield();
         inside.fetch_sub(static_cast<int>(n));
         s.release(n);
       }

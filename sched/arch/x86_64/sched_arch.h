@@ -9,17 +9,16 @@
 
 #include <cstdint>
 
-namespace tri::sched::arch {
 
 // clang-format off
 #define TRI_TLS_READ(name, out) \
   __asm__ volatile("movq " #name "@gottpoff(%%rip), %0\n\tmovq %%fs:(%0), %0" : "=r"(out))
-#define TRI_TLS_READ_U32(name, out) \
-  __asm__ volatile("movq " #name "@gottpoff(%%rip), %q0\n\tmovl %%fs:(%q0), %k0" : "=r"(out))
-#define TRI_TLS_ADDRESS(name, out) \
-  __asm__ volatile("movq " #name "@gottpoff(%%rip), %0\n\taddq %%fs:0, %0" : "=r"(out))
+#define TRI_TLS_WRITE(name, in)                                                                                       \
+  do {                                                                                                                \
+    uintptr_t offset;                                                                                                 \
+    __asm__ volatile("movq " #name "@gottpoff(%%rip), %0\n\tmovq %1, %%fs:(%0)" : "=&r"(offset) : "r"(in) : "memory"); \
+  } while (false)
 // clang-format on
 
-}  // namespace tri::sched::arch
 
 #endif
