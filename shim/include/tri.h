@@ -7,6 +7,7 @@
 #include "tri/alloc.h"
 #include "tri/chan.h"
 #include "tri/context.h"
+#include "tri/net.h"
 #include "tri/sched.h"
 #include "tri/sync.h"
 #include "tri/time.h"
