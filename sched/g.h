@@ -27,6 +27,7 @@ namespace tri::sched {
 
 struct M;
 struct P;
+class Context;
 
 enum class GState : uint32_t { kFree, kRunnable, kRunning, kWaiting };
 enum class GKind : uint8_t { kGoroutine, kThread };
@@ -70,6 +71,7 @@ struct alignas(64) G {
   std::atomic<uint32_t> doorbell{0};
   GKind kind = GKind::kGoroutine;                     // constant while in use
   std::atomic<WaitReason> reason{WaitReason::kNone};  // owner; read by reports
+  Context* context = nullptr;                         // owner: what its waits obey; borrowed from who attached it
   bool joinable = false;                              // owner: somebody may know its id
   bool blocks_long = false;                           // owner: its last blocking call lost its P (see syscall.cc)
   bool has_locals = false;                            // owner: a local was set
@@ -91,6 +93,21 @@ struct alignas(64) G {
 
 static_assert(sizeof(G) <= 512, "a parked goroutine: a page, its share of page tables, and this, within 5 KiB");
 static_assert(std::atomic<WaitReason>::is_always_lock_free);
+
+/// begin_wait() and claim() of wait.h, for callers to whom a call is too much.
+[[gnu::always_inline]] inline WaitId begin_wait_inline(G* g) {
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) g->doorbell.store(0, std::memory_order_relaxed);
+  // Whoever reads this wait's number must not find the last one's deadline (see run_due()).
+  g->deadline.store(kForever, std::memory_order_relaxed);
+  // Even: open. Only the owner counts it up, and no claim of an earlier wait can succeed, so a plain store does.
+  const uint64_t id = (g->wait.load(std::memory_order_relaxed) | 1) + 1;
+  g->wait.store(id, std::memory_order_release);  // pairs with the acquire in run_due()
+  return id;
+}
+[[gnu::always_inline]] inline bool claim_inline(G* g, WaitId id) {
+  return g->wait.load(std::memory_order_relaxed) == id &&
+         g->wait.compare_exchange_strong(id, id | 1, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
 
 /// A name for one goroutine, never used again: 0 is nobody's.
 using TaskId = uint64_t;

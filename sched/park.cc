@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "alloc/base/sys.h"
+#include "sched/context.h"
 #include "sched/proc.h"
 #include "sched/sysmon.h"
 #include "tri_arch.h"
@@ -32,6 +33,7 @@ void on_thread_exit(void* g) {
   auto* const stand_in = static_cast<G*>(g);
   stand_in->generation.fetch_add(1, std::memory_order_release);
   stand_in->kind = GKind::kGoroutine;
+  stand_in->context = nullptr;
   stand_in->state.store(GState::kFree, std::memory_order_relaxed);
   put_g(stand_in);
 }
@@ -104,23 +106,12 @@ G* current() {
   return TRI_LIKELY(g != nullptr) ? g : make_stand_in();
 }
 
-WaitId begin_wait(G* g) {
-  if (TRI_UNLIKELY(g->kind == GKind::kThread)) g->doorbell.store(kQuiet, std::memory_order_relaxed);
-  // Whoever reads this wait's number must not find the last one's deadline (see run_due()).
-  g->deadline.store(kForever, std::memory_order_relaxed);
-  // Even: open. Only the owner counts it up, and no claim of an earlier wait can succeed, so a plain store does.
-  const uint64_t id = (g->wait.load(std::memory_order_relaxed) | 1) + 1;
-  g->wait.store(id, std::memory_order_release);  // pairs with the acquire in run_due()
-  return id;
-}
+WaitId begin_wait(G* g) { return begin_wait_inline(g); }
+bool claim(G* g, WaitId id) { return claim_inline(g, id); }
 
-bool claim(G* g, WaitId id) {
-  return g->wait.load(std::memory_order_relaxed) == id &&
-         g->wait.compare_exchange_strong(id, id | 1, std::memory_order_acq_rel, std::memory_order_relaxed);
-}
+namespace {
 
-int park(WaitReason reason, SpinLock* unlock, Time deadline) {
-  G* const g = current_g();
+[[gnu::always_inline]] inline int park_without_context(G* g, WaitReason reason, SpinLock* unlock, Time deadline) {
   g->reason.store(reason, std::memory_order_relaxed);
   if (TRI_UNLIKELY(g->kind == GKind::kThread)) {
     const int result = park_thread(g, unlock, deadline);
@@ -136,6 +127,32 @@ int park(WaitReason reason, SpinLock* unlock, Time deadline) {
   m->deadline = deadline;
   leave(m, g, true);
   return g->result;
+}
+
+// The same under a context: the wait is registered there, and ends with it.
+[[gnu::noinline]] int park_in_context(G* g, WaitReason reason, SpinLock* unlock, Time deadline) {
+  Context* const context = g->context;
+  ContextWait w;
+  w.g = g;
+  w.id = g->wait.load(std::memory_order_relaxed) & ~uint64_t{1};
+  w.result = -ECANCELED;
+  // A context that is over already claims the wait here; if a waker was faster, its ready() is on the way.
+  if (!context->enter(&w) && claim(g, w.id)) {
+    if (unlock != nullptr) unlock->unlock();
+    return -ECANCELED;
+  }
+  if (context->deadline() < deadline) deadline = context->deadline();
+  const int result = park_without_context(g, reason, unlock, deadline);
+  context->leave(&w);
+  return result;
+}
+
+}  // namespace
+
+int park(WaitReason reason, SpinLock* unlock, Time deadline) {
+  G* const g = current_g();
+  if (TRI_LIKELY(g->context == nullptr)) return park_without_context(g, reason, unlock, deadline);
+  return park_in_context(g, reason, unlock, deadline);
 }
 
 void ready(G* g, int result) {

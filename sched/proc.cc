@@ -55,6 +55,7 @@ void recycle_g(P* p, G* g) {
   g->name[0] = 0;
   g->joinable = false;
   g->blocks_long = false;
+  g->context = nullptr;
   if (TRI_UNLIKELY(g->has_locals)) {
     memset(g->locals, 0, sizeof g->locals);
     g->has_locals = false;

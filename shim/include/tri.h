@@ -5,8 +5,11 @@
 #define TRI_H
 
 #include "tri/alloc.h"
+#include "tri/chan.h"
+#include "tri/context.h"
 #include "tri/net.h"
 #include "tri/sched.h"
+#include "tri/sync.h"
 #include "tri/time.h"
 
 #endif
