@@ -5,5 +5,6 @@
 #define TRI_H
 
 #include "tri/alloc.h"
+#include "tri/container.h"
 
 #endif
