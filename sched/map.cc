@@ -104,6 +104,16 @@ char* value_at(const Map* m, const char* bucket, unsigned i) {
   char* const slot = value_slot_at(m, bucket, i);
   return TRI_UNLIKELY(m->indirect_value) ? pointer_at(slot) : slot;
 }
+/// Most slots are words: a call of memcpy would cost more than the rest of a move.
+void copy_slot(void* to, const void* from, size_t n) {
+  if (TRI_LIKELY(n == 8)) {
+    memcpy(to, from, 8);
+  } else if (n == 4) {
+    memcpy(to, from, 4);
+  } else if (n != 0) {
+    memcpy(to, from, n);
+  }
+}
 char* key_slot_at(const Map* m, const char* bucket, unsigned i) {
   return const_cast<char*>(bucket) + m->key_offset + i * size_t{m->key_slot};
 }
@@ -172,7 +182,7 @@ struct SliceKey {
   static bool equal(const Map* m, const void* key, const char* bucket, unsigned i) {
     const KeySlice a = get(key);
     const KeySlice b = get(bucket + m->key_offset + sizeof(KeySlice) * i);
-    return a.len == b.len && (a.data == b.data || memcmp(a.data, b.data, a.len) == 0);
+    return a.len == b.len && (a.data == b.data || a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
   }
 };
 
@@ -374,8 +384,8 @@ template <class K>
         Destination& to = is_high ? high : low;
         const unsigned slot = to.take(m);
         set_tag(to.bucket, slot, tag);
-        memcpy(key_slot_at(m, to.bucket, slot), key_slot_at(m, b, i), m->key_slot);
-        memcpy(value_slot_at(m, to.bucket, slot), value_slot_at(m, b, i), m->value_slot);
+        copy_slot(key_slot_at(m, to.bucket, slot), key_slot_at(m, b, i), m->key_slot);
+        copy_slot(value_slot_at(m, to.bucket, slot), value_slot_at(m, b, i), m->value_slot);
         set_tag(b, i, is_high ? kMovedHigh : kMovedLow);
       }
     }
@@ -439,14 +449,9 @@ template <class K>
   return search<K>(m, b, hash, key);
 }
 
-/// Fills a free slot with a new key and room for its value; false when there is no memory.
-bool fill_slot(Map* m, const Place& place, const void* key) {
+[[gnu::noinline]] bool fill_parts(Map* m, const Place& place, const void* key) {
   char* const key_slot = key_slot_at(m, place.bucket, place.slot);
   char* const value_slot = value_slot_at(m, place.bucket, place.slot);
-  if (TRI_LIKELY(!m->indirect_key && !m->indirect_value)) {
-    memcpy(key_slot, key, m->key_slot);
-    return true;
-  }
   char* key_part = nullptr;
   char* value_part = nullptr;
   if (m->indirect_key && (key_part = make_part(m->key_size)) == nullptr) return false;
@@ -462,6 +467,15 @@ bool fill_slot(Map* m, const Place& place, const void* key) {
     memcpy(key_slot, &key_part, sizeof key_part);
   }
   return true;
+}
+
+/// Fills a free slot with a new key and room for its value; false when there is no memory.
+[[gnu::always_inline]] inline bool fill_slot(Map* m, const Place& place, const void* key) {
+  if (TRI_LIKELY(!m->indirect_key && !m->indirect_value)) {
+    copy_slot(key_slot_at(m, place.bucket, place.slot), key, m->key_slot);
+    return true;
+  }
+  return fill_parts(m, place, key);
 }
 
 /// The value of `key`, which is garbage if *fresh; null when there is no memory.
@@ -710,11 +724,7 @@ int map_set(Map* m, const void* key, const void* value) {
   bool fresh;
   char* const place = with_key(m, [&](auto k) { return put<decltype(k)>(m, key, &fresh); });
   if (place == nullptr) return -ENOMEM;
-  if (m->value_size == 8) {
-    memcpy(place, value, 8);
-  } else if (m->value_size != 0) {
-    memcpy(place, value, m->value_size);
-  }
+  copy_slot(place, value, m->value_size);
   return 0;
 }
 
