@@ -558,6 +558,24 @@ void retire_parts(Map* m, const char* b, unsigned i) {
   if (m->indirect_value) retire_part(m, pointer_at(value_slot_at(m, b, i)));
 }
 
+/// Takes an entry that is about to go out of what iterations may still look at: its key may not be readable afterwards, so
+/// they must not come across it and look it up. Copies of an entry that moved are alike to the bit.
+void forget_copies(Map* m, const Table* t, uint64_t hash, const char* key_slot) {
+  for (char* b = bucket_at(m, t, hash & t->mask); b != nullptr; b = overflow_of(m, b)) {
+    for (unsigned i = 0; i < kSlots; ++i) {
+      const uint8_t tag = tag_at(b, i);
+      if (tag != kMovedLow && tag != kMovedHigh) continue;
+      if (memcmp(key_slot_at(m, b, i), key_slot, m->key_slot) == 0) set_tag(b, i, kMovedNothing);
+    }
+  }
+}
+[[gnu::cold, gnu::noinline]] void forget_all_copies(Map* m, uint64_t hash, const char* key_slot) {
+  if (m->old_table != nullptr) forget_copies(m, m->old_table, hash, key_slot);
+  for (const Table* t = m->retired_tables.load(std::memory_order_relaxed); t != nullptr; t = t->next_retired) {
+    forget_copies(m, t, hash, key_slot);
+  }
+}
+
 template <class K>
 bool take_locked(Map* m, const void* key, void* key_out, void* value_out) {
   const uint64_t hash = K::hash(m, key);
@@ -567,6 +585,7 @@ bool take_locked(Map* m, const void* key, void* key_out, void* value_out) {
   if (place.bucket == nullptr) return false;
   if (key_out != nullptr) memcpy(key_out, key_at(m, place.bucket, place.slot), m->key_size);
   if (value_out != nullptr) memcpy(value_out, value_at(m, place.bucket, place.slot), m->value_size);
+  if (TRI_UNLIKELY(is_pinned(m))) forget_all_copies(m, hash, key_slot_at(m, place.bucket, place.slot));
   if (TRI_UNLIKELY(m->indirect_key || m->indirect_value)) retire_parts(m, place.bucket, place.slot);
   free_slot(m, first, place);
   --m->count;
@@ -617,6 +636,11 @@ void retire_tables(Map* m) {
         init_bucket(m, b);
       }
       for (; b != nullptr; b = overflow_of(m, b)) memset(b, kEmptyRest, kSlots);
+    }
+  }
+  for (Table* t = m->retired_tables.load(std::memory_order_relaxed); t != nullptr; t = t->next_retired) {
+    for (size_t index = 0; index < bucket_count(t); ++index) {
+      for (char* b = bucket_at(m, t, index); b != nullptr; b = overflow_of(m, b)) memset(b, kEmptyRest, kSlots);
     }
   }
   if (m->old_table != nullptr) retire_table(m, m->old_table);

@@ -21,7 +21,7 @@
 //
 // Iteration visits bucket numbers as they were when it began, from a random one on, and in each bucket slots from a
 // random one on. Growth meanwhile only moves entries; a moved one is looked up by its key, to learn whether it still
-// exists, and where. For that the tables that an iteration may stand in must stay: each iteration under way pins the map, and
+// exists, and where (a delete takes it out of the old tables, too: its key may point to what is freed next). For that the tables that an iteration may stand in must stay: each iteration under way pins the map, and
 // what is replaced meanwhile is freed when the last of them ends. (Go's collector sees to this by itself.) So each
 // entry comes at most once, deleted ones do not come, new ones may or may not.
 //

@@ -53,6 +53,7 @@ class Pair {
   ~Pair() {
     for (auto& watch : watches_) map_iter_end(&watch->it);
     map_destroy(map_);
+    for (auto& [key, text] : owned_) free(text);
   }
   Pair(const Pair&) = delete;
   Pair& operator=(const Pair&) = delete;
@@ -105,6 +106,21 @@ class Pair {
     memcpy(out.data(), &key, sizeof key);
     return out;
   }
+  bool points() const { return shape_.kind == KeyKind::kString || shape_.kind == KeyKind::kSlice; }
+  /// What a new entry's key points to belongs to us, and is freed as soon as the entry has gone.
+  void own(uint32_t key, std::string* bytes) {
+    if (!points()) return;
+    char* const text = strdup(texts_[key].c_str());
+    memcpy(bytes->data(), &text, sizeof text);
+    owned_[key] = text;
+  }
+  void disown(uint32_t key) {
+    const auto found = owned_.find(key);
+    if (found == owned_.end()) return;
+    memset(found->second, 'x', 4);
+    free(found->second);
+    owned_.erase(found);
+  }
   uint32_t number(const void* key) const {
     if (shape_.kind == KeyKind::kString || shape_.kind == KeyKind::kSlice) {
       const char* p;
@@ -127,14 +143,16 @@ class Pair {
 
   void put(uint32_t key, bool may_fail) {
     const uint64_t tag = random_.next();
-    const std::string k = bytes(key);
+    std::string k = bytes(key);
     const bool there = model_.count(key) != 0;
+    if (!there) own(key, &k);
     if (random_.one_in(2)) {
       const int result = map_set(map_, k.data(), value(tag).data());
       if (result != 0) {
         ASSERT_TRUE(may_fail);
         ASSERT_EQ(result, -ENOMEM);
         ASSERT_FALSE(there) << "what is there can be changed without memory";
+        disown(key);
         return find(key);
       }
     } else {
@@ -143,6 +161,7 @@ class Pair {
       if (p == nullptr) {
         ASSERT_TRUE(may_fail);
         ASSERT_FALSE(there);
+        disown(key);
         return find(key);
       }
       ASSERT_EQ(fresh, !there);
@@ -167,6 +186,7 @@ class Pair {
     ASSERT_EQ(number(k.data()), key);
     ASSERT_TRUE(is(v.data(), found->second));
     model_.erase(found);
+    disown(key);
     // Put in again, it is another entry, which may come.
     for (auto& watch : watches_) {
       watch->owed.erase(key);
@@ -186,6 +206,7 @@ class Pair {
 
   void clear() {
     map_clear(map_);
+    for (const auto& [key, tag] : model_) disown(key);
     model_.clear();
     for (auto& watch : watches_) {
       watch->owed.clear();
@@ -248,6 +269,7 @@ class Pair {
   Map* map_;
   std::vector<std::string> texts_;
   std::unordered_map<uint32_t, uint64_t> model_;
+  std::unordered_map<uint32_t, char*> owned_;
   std::vector<std::unique_ptr<Watch>> watches_;
 };
 
