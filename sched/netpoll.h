@@ -19,6 +19,13 @@ void netpoll_break();
 /// In a forked child: a new poller without descriptors of the parent.
 void netpoll_reset_after_fork();
 
+/// For select: wakes {g, id}, a wait that current() has opened, with the given result when fd can be read (written); no earlier call has to
+/// have failed. 0: armed, until it wakes or is disarmed; 1: ready already, nothing was armed; negative errno.
+/// Closing the descriptor wakes it with -EBADF. Any number of waits may be armed on a descriptor.
+[[nodiscard]] int netpoll_arm(int fd, bool write, G* g, WaitId id, int result_when_ready);
+/// Takes back what was armed; harmless if it has woken, or the descriptor was closed.
+void netpoll_disarm(int fd, bool write, G* g, WaitId id);
+
 }  // namespace tri::sched
 
 #endif

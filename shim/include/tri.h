@@ -5,6 +5,9 @@
 #define TRI_H
 
 #include "tri/alloc.h"
+#include "tri/chan.h"
 #include "tri/container.h"
+#include "tri/context.h"
+#include "tri/sync.h"
 
 #endif

@@ -1,0 +1,26 @@
+// void tri_call_on(void* top, void (*fn)(void*), void* arg);
+//
+// Calls fn(arg) on another stack. In: rdi top (aligned to 16, free below), rsi fn, rdx arg. The old stack pointer is kept in rbp, which the
+// callee saves; the CFI says so, and unwinders find the way back.
+        .text
+        .globl  tri_call_on
+        .hidden tri_call_on
+        .type   tri_call_on, @function
+        .p2align 4
+tri_call_on:
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset %rbp, 0
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register %rbp
+        movq    %rdi, %rsp
+        movq    %rdx, %rdi
+        callq   *%rsi
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_def_cfa %rsp, 8
+        ret
+        .cfi_endproc
+        .size   tri_call_on, .-tri_call_on
+        .section .note.GNU-stack,"",@progbits

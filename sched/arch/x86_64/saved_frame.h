@@ -1,0 +1,34 @@
+// saved_frame.h - What tri_switch() leaves on a stack. The order is that of switch.S.
+#ifndef TRI_SCHED_SAVED_FRAME_H
+#define TRI_SCHED_SAVED_FRAME_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tri::sched {
+
+struct SavedFrame {
+  uint32_t mxcsr;
+  uint16_t x87_control;
+  uint16_t unused;
+  uint64_t r15, r14, r13, r12, rbx;
+  uint64_t frame_pointer;  // rbp
+  uint64_t return_address;
+};
+static_assert(sizeof(SavedFrame) == 64);
+static_assert(offsetof(SavedFrame, x87_control) == 4);
+static_assert(offsetof(SavedFrame, frame_pointer) == 48);
+
+/// Bytes between the frame and the top of a new stack: at tri_first_frame the stack is then aligned to 16, as a call demands.
+inline constexpr size_t kFirstFrameGap = 64;
+
+inline void prepare_frame(SavedFrame* f, uint64_t return_address) {
+  *f = {};
+  __asm__ volatile("stmxcsr %0" : "=m"(f->mxcsr));
+  __asm__ volatile("fnstcw %0" : "=m"(f->x87_control));
+  f->return_address = return_address;
+}
+
+}  // namespace tri::sched
+
+#endif

@@ -1,0 +1,117 @@
+// dump.cc - See dump.h.
+#include "sched/dump.h"
+
+#include <dlfcn.h>
+
+#include <cstring>
+
+#include "alloc/base/print.h"
+#include "sched/proc.h"
+#include "sched/stack.h"
+#include "sched/switch.h"
+
+namespace tri::sched {
+namespace {
+
+constexpr int kMaxFrames = 32;
+
+void print_code(Line& line, uint64_t address) {
+  Dl_info info{};
+  if (dladdr(reinterpret_cast<void*>(address), &info) != 0 && info.dli_sname != nullptr) {
+    line.text(info.dli_sname).text("+").hex(address - reinterpret_cast<uint64_t>(info.dli_saddr)).text(" ");
+  }
+  line.text("[").hex(address).text("]\n");
+}
+
+/// The stack of a goroutine that waits: by the saved frame pointer, as far as the chain goes upward within the stack. Code that is built
+/// without frame pointers breaks it off.
+void print_stack(int fd, const G* g) {
+  const char* const top = g->stack_top;
+  const auto* const sp = static_cast<const char*>(g->sp);
+  if (top == nullptr || sp == nullptr || sp >= top || sp < top - g->stack_bytes) return;
+  const auto* const frame = reinterpret_cast<const SavedFrame*>(sp);
+  uint64_t code = frame->return_address;
+  uint64_t next = frame->frame_pointer;
+  const char* low = sp;
+  for (int i = 0; i < kMaxFrames && code != 0; ++i) {
+    Line line;
+    line.text("    ");
+    print_code(line, code);
+    line.write_to(fd);
+    const auto* const at = reinterpret_cast<const char*>(next);
+    if (at <= low || at + 16 > top || (next & 7) != 0) return;
+    low = at;
+    next = reinterpret_cast<const uint64_t*>(at)[0];
+    code = reinterpret_cast<const uint64_t*>(at)[1];
+  }
+}
+
+const char* state_of(const G* g, GState state) {
+  if (g->kind == GKind::kThread)
+    return g->reason.load(std::memory_order_relaxed) == WaitReason::kNone ? "runs" : "waits";
+  switch (state) {
+    case GState::kRunnable:
+      return g->pinned != nullptr ? "preempted" : "runnable";
+    case GState::kRunning:
+      return g->reason.load(std::memory_order_relaxed) == WaitReason::kBlockingCall ? "blocks" : "runs";
+    case GState::kWaiting:
+      return "waits";
+    case GState::kFree:
+      break;
+  }
+  return "ended";
+}
+
+void print_g(int fd, const G* g, GState state, Time at) {
+  Line line;
+  line.text(g->kind == GKind::kThread ? "thread " : "goroutine ").number(uint64_t{g->slot} + 1);
+  const uint32_t generation = g->generation.load(std::memory_order_relaxed);
+  if (generation != 0) line.text(".").number(uint64_t{generation});
+  if (g->name[0] != 0) line.text(" \"").text(g->name, strnlen(g->name, sizeof g->name)).text("\"");
+  line.text(": ").text(state_of(g, state));
+  if (state == GState::kWaiting || g->kind == GKind::kThread) {
+    const WaitReason reason = g->reason.load(std::memory_order_relaxed);
+    if (reason != WaitReason::kNone) line.text(" for ").text(name_of(reason));
+    const Time since = g->since.load(std::memory_order_relaxed);
+    if (state == GState::kWaiting && since != 0 && at > since)
+      line.text(", ").number((at - since) / 1'000'000).text(" ms");
+  }
+  if (g->kind == GKind::kGoroutine && g->entry != nullptr) {
+    line.text(", entry ");
+    print_code(line, reinterpret_cast<uint64_t>(g->entry));
+  } else {
+    line.text("\n");
+  }
+  line.write_to(fd);
+}
+
+}  // namespace
+
+void dump_tasks(int fd) {
+  const Time at = now();
+  const uint32_t n = g_count();
+  uint64_t alive = 0;
+  for (uint32_t i = 0; i < n; ++i) {
+    const G* const g = g_at(i);
+    const GState state = g->state.load(std::memory_order_acquire);
+    if (state == GState::kFree) continue;
+    ++alive;
+    print_g(fd, g, state, at);
+    if (state == GState::kWaiting) print_stack(fd, g);
+  }
+  Line line;
+  line.text("tri: ").number(alive).text(" tasks, ");
+  line.number(uint64_t{sched.procs.load(std::memory_order_relaxed)}).text(" procs, ");
+  line.number(uint64_t{busy_procs()})
+      .text(" busy, ")
+      .number(uint64_t{sched.globq.size()})
+      .text(" in the global queue, ");
+  const StackStats stacks = stack_stats();
+  line.number(uint64_t{stacks.pooled})
+      .text(" stacks pooled, ")
+      .bytes(stacks.reserved_bytes)
+      .text(" reserved\n")
+      .write_to(fd);
+}
+
+}  // namespace tri::sched

@@ -1,0 +1,373 @@
+// find_work.cc - The search for something to run, and sleep when there is nothing. See idle.h for why no work is lost.
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+
+#include "alloc/base/sys.h"
+#include "sched/netpoll.h"
+#include "sched/proc.h"
+#include "sched/stack.h"
+#include "tri_arch.h"
+
+namespace tri::sched {
+namespace {
+
+constexpr uint32_t kLookFurther = 61;
+constexpr uint32_t kMaxBatch = 128;
+constexpr int kStealRounds = 4;
+// A victim's next goroutine is taken when it has waited at least this long: one that was just readied runs there in a moment, with its data in that cache.
+constexpr Time kNextAge = 3'000;
+constexpr uint32_t kMaxFruitless = 1024;
+
+P* p_at(uint32_t i) { return sched.ps[i].load(std::memory_order_acquire); }
+
+uint32_t random(P* p) {
+  // Marsaglia's xorshift.
+  uint32_t x = p->seed;
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  return p->seed = x;
+}
+
+/// From the global queue: one to run, and this P's share of the rest into its ring.
+G* take_global(P* p, uint32_t most) {
+  const uint32_t size = sched.globq.size();
+  if (size == 0) return nullptr;
+  uint32_t n = size / sched.procs.load(std::memory_order_relaxed) + 1;
+  if (n > most) n = most;
+  G* const first = sched.globq.take(n);
+  if (first == nullptr) return nullptr;
+  G* g = first->next;
+  first->next = nullptr;
+  while (g != nullptr) {
+    G* const next = g->next;
+    put_local(p, g, false);
+    g = next;
+  }
+  return first;
+}
+
+G* take_local(P* p) {
+  if (G* g = p->runq.take_next()) return g;
+  return p->runq.take();
+}
+
+/// Looks at the network without waiting; one to run, the rest into the ring.
+G* poll_network(P* p) {
+  if (!netpoll_active() || sched.polling.exchange(1, std::memory_order_acquire) != 0) return nullptr;
+  G* const first = netpoll(kNoWait);
+  sched.polling.store(0, std::memory_order_release);
+  sched.last_poll.store(p->coarse_now, std::memory_order_relaxed);
+  if (first == nullptr) return nullptr;
+  ready_list(first);
+  return take_local(p);
+}
+
+G* steal_next(P* victim) {
+  G* const g = victim->runq.peek_next();
+  if (g == nullptr) return nullptr;
+  const Time since = now();
+  do {
+    for (int i = 0; i < 10; ++i) arch::spin_hint();
+    if (victim->runq.peek_next() != g) return nullptr;
+  } while (now() - since < kNextAge);
+  return victim->runq.steal_next(g);
+}
+
+G* steal(P* p, Time at) {
+  const uint32_t n = sched.procs.load(std::memory_order_relaxed);
+  if (n < 2) return nullptr;
+  for (int round = 0; round < kStealRounds; ++round) {
+    const bool is_last = round == kStealRounds - 1;
+    const uint32_t start = random(p);
+    for (uint32_t i = 0; i < n; ++i) {
+      P* const victim = p_at((start + i) % n);
+      if (victim == p || victim == nullptr) continue;
+      if (is_last && victim->timers.earliest() <= at && run_timers(victim, at)) {
+        if (G* g = take_local(p)) return g;
+      }
+      if (sched.idle.is_idle(victim->id)) continue;
+      if (G* g = victim->runq.steal_into(p->runq)) return g;
+      if (is_last) {
+        if (G* g = steal_next(victim)) return g;
+      }
+    }
+  }
+  return nullptr;
+}
+
+bool work_is_somewhere() {
+  if (sched.globq.size() != 0) return true;
+  const uint32_t n = sched.procs.load(std::memory_order_relaxed);
+  for (uint32_t i = 0; i < n; ++i) {
+    const P* const p = p_at(i);
+    if (p != nullptr && p->runq.has_ring()) return true;
+  }
+  return false;
+}
+
+/// A fence on all threads of the process that run now: the other half of wake_if_idle()'s.
+void heavy_fence() {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (sched.light_fence && busy_procs() != 0) {
+    arch::system_call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  }
+}
+
+/// An idle P for m; false if there is none.
+bool take_idle_p(M* m) {
+  const int id = sched.idle.take_any();
+  if (id < 0) return false;
+  acquire_p(m, p_at(static_cast<uint32_t>(id)));
+  return true;
+}
+
+void start_spinning(M* m) {
+  m->spinning = true;
+  sched.spinning.fetch_add(1, std::memory_order_seq_cst);
+}
+
+/// Waits for events or the doorbell, until a time. What is ready comes back as a list.
+G* wait_as_keeper(M* m, bool polls, Time until) {
+  if (!polls) {
+    wait_doorbell(m, until);
+    return nullptr;
+  }
+  while (sched.polling.exchange(1, std::memory_order_acquire) != 0) sys::yield();
+  // A break that came earlier has been, or will be, noticed by netpoll(), too; this only saves the call.
+  G* const list = m->doorbell.load(std::memory_order_acquire) == 0 ? netpoll(until) : nullptr;
+  sched.polling.store(0, std::memory_order_release);
+  return list;
+}
+
+/// The M that keeps the time: sleeps until the next timer, or an event of the network. Returns with a P, or without.
+void keep(M* m) {
+  for (;;) {
+    const bool polls = netpoll_active();
+    {
+      SpinGuard guard(sched.lock);
+      m->doorbell.store(0, std::memory_order_relaxed);
+      m->next_p = nullptr;
+      m->polls = polls;
+      sched.keeper = m;
+    }
+    Time until = earliest_timer();
+    if (next_trim() < until) until = next_trim();
+    // seq_cst, and another look: whoever goes to sleep after us with an earlier timer reads keeper_until after his P was
+    // given up, and wakes us (see sleep()).
+    sched.keeper_until.store(until, std::memory_order_seq_cst);
+    G* list = nullptr;
+    if (earliest_timer() >= until && !(work_is_somewhere() && sched.idle.any())) {
+      if (until == kForever) check_deadlock();
+      list = wait_as_keeper(m, polls, until);
+    }
+    bool is_reserved;
+    {
+      SpinGuard guard(sched.lock);
+      is_reserved = sched.keeper != m;
+      sched.keeper = nullptr;
+    }
+    sched.keeper_until.store(0, std::memory_order_seq_cst);
+    // Somebody has taken us from our post, and is about to give us a P.
+    if (is_reserved) {
+      while (m->doorbell.load(std::memory_order_acquire) == 0) arch::spin_hint();
+      SpinGuard guard(sched.lock);  // he is done with us
+    }
+    P* const given = m->next_p;
+    m->next_p = nullptr;
+    const Time at = now();
+    trim_stacks(at);
+    const bool is_useful = list != nullptr || ((earliest_timer() <= at || work_is_somewhere()) && sched.idle.any());
+    if (given != nullptr) {
+      acquire_p(m, given);
+    } else if (is_useful) {
+      (void)take_idle_p(m);
+    } else if (!is_reserved) {
+      // Nothing to do for us; timers that are due belong to Ps that are busy, and sysmon sees to those.
+      if (earliest_timer() > at) continue;
+    }
+    {
+      SpinGuard guard(sched.lock);
+      m->polls = false;
+    }
+    sched.keeping.store(false, std::memory_order_seq_cst);
+    if (m->p != nullptr) m->p->coarse_now = at;
+    if (list != nullptr) ready_list(list);
+    return;
+  }
+}
+
+/// Makes the keeper look at the timers again, and whether there is a network now.
+void wake_keeper() {
+  M* m;
+  bool polls;
+  {
+    SpinGuard guard(sched.lock);
+    m = sched.keeper;
+    if (m == nullptr) return;
+    polls = m->polls;
+    m->doorbell.store(1, std::memory_order_release);
+  }
+  if (polls) {
+    netpoll_break();
+  } else {
+    sys::futex_wake(&m->doorbell, 1);
+  }
+}
+
+/// The keeper sleeps beside a network that did not exist when it went to sleep.
+bool keeper_is_blind() {
+  if (!netpoll_active()) return false;
+  SpinGuard guard(sched.lock);
+  return sched.keeper != nullptr && !sched.keeper->polls;
+}
+
+/// Gives up m's P and sleeps, unless there is work after all. Returns with or without a P.
+void sleep(M* m) {
+  P* const p = m->p;
+  m->p = nullptr;
+  p->m.store(nullptr, std::memory_order_relaxed);
+  put_idle_p(p);
+  const bool was_spinning = m->spinning;
+  if (was_spinning) {
+    m->spinning = false;
+    sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
+    const uint32_t f = sched.fruitless.load(std::memory_order_relaxed);
+    sched.fruitless.store(f == 0 ? 1 : f < kMaxFruitless ? f * 2 : f, std::memory_order_relaxed);
+  }
+  heavy_fence();
+  if (work_is_somewhere() && take_idle_p(m)) {
+    start_spinning(m);
+    return;
+  }
+  if (!sched.keeping.exchange(true, std::memory_order_seq_cst)) return keep(m);
+  // Somebody sleeps until a time that may be later than our timers, or beside a network that did not exist yet.
+  if (keeper_is_blind() || earliest_timer() < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
+  stop_m(m);
+}
+
+/// A spinner has found something: if it was the last, another M takes its place, since where there was one there may be more.
+void stop_spinning(M* m) {
+  m->spinning = false;
+  if (sched.spinning.fetch_sub(1, std::memory_order_seq_cst) == 1) wake_p();
+}
+
+}  // namespace
+
+uint32_t busy_procs() {
+  const uint32_t n = sched.procs.load(std::memory_order_relaxed);
+  const uint32_t idle = sched.idle.count();
+  return idle > n ? 0 : n - idle;
+}
+
+Time earliest_timer() {
+  Time t = kForever;
+  for (uint32_t i = 0; i < kMaxProcs; ++i) {
+    const P* const p = p_at(i);
+    if (p == nullptr) break;
+    if (p->timers.earliest() < t) t = p->timers.earliest();
+  }
+  return t;
+}
+
+void ready_list(G* list) {
+  while (list != nullptr) {
+    G* const next = list->next;
+    ready(list, list->result);
+    list = next;
+  }
+}
+
+bool run_timers(P* p, Time at) {
+  bool any = false;
+  while (p->timers.earliest() <= at) {
+    size_t started = 0;
+    G* const due = run_due(p->timers, at, &started);
+    any = any || due != nullptr || started != 0;
+    ready_list(due);
+  }
+  return any;
+}
+
+void put_idle_p(P* p) {
+  if (is_retired(p)) return retire_p(p);
+  sched.idle.put(p->id);
+  // The number may have gone down between the two.
+  if (is_retired(p) && sched.idle.take(p->id)) retire_p(p);
+}
+
+void wake_p() {
+  if (!sched.idle.any()) return;
+  uint32_t none = 0;
+  // seq_cst: see idle.h. One spinner is enough: if it finds work it wakes the next.
+  if (sched.spinning.load(std::memory_order_seq_cst) != 0 ||
+      !sched.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+    return;
+  }
+  const int id = sched.idle.take_any();
+  if (id >= 0) {
+    P* const p = p_at(static_cast<uint32_t>(id));
+    if (M* const m = current_m(); m != nullptr && m->p != nullptr) {
+      m->p->skip_wakes = sched.fruitless.load(std::memory_order_relaxed);
+    }
+    if (start_m(p, true)) return;
+    sched.idle.put(p->id);
+  }
+  sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void handoff_p(P* p) {
+  if (is_retired(p)) return retire_p(p);
+  const bool is_needed = !p->runq.empty() || sched.globq.size() != 0 || p->timers.earliest() != kForever ||
+                         !sched.keeping.load(std::memory_order_seq_cst);
+  if (is_needed && start_m(p, false)) return;
+  put_idle_p(p);
+  heavy_fence();
+  if (work_is_somewhere()) wake_p();
+}
+
+G* find_work(M* m) {
+  for (;;) {
+    P* const p = m->p;
+    if (p == nullptr) {
+      stop_m(m);
+      continue;
+    }
+    if (TRI_UNLIKELY(is_retired(p))) {
+      m->p = nullptr;
+      retire_p(p);
+      continue;
+    }
+    p->attention.store(false, std::memory_order_relaxed);
+    Time at = 0;
+    if (p->timers.earliest() != kForever) {
+      p->coarse_now = at = now();
+      if (p->timers.earliest() <= at) run_timers(p, at);
+    }
+    G* g = nullptr;
+    if (p->tick++ % kLookFurther == 0) {
+      g = take_global(p, 1);
+      if (g == nullptr) g = poll_network(p);
+    }
+    if (g == nullptr) g = take_local(p);
+    if (g == nullptr) g = take_global(p, kMaxBatch);
+    if (g == nullptr) g = poll_network(p);
+    if (g == nullptr) {
+      if (at == 0) p->coarse_now = at = now();
+      // Half as many as are busy: those who search cost those who work.
+      if (m->spinning || (sched.procs.load(std::memory_order_relaxed) > 1 &&
+                          2 * sched.spinning.load(std::memory_order_relaxed) < busy_procs())) {
+        if (!m->spinning) start_spinning(m);
+        g = steal(p, at);
+        if (g != nullptr) sched.fruitless.store(0, std::memory_order_relaxed);
+      }
+    }
+    if (g != nullptr) {
+      if (m->spinning) stop_spinning(m);
+      return g;
+    }
+    sleep(m);
+  }
+}
+
+}  // namespace tri::sched

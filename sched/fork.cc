@@ -1,0 +1,116 @@
+// fork.cc - What fork() means for goroutines: the child has the one that forked, on one P, and no other.
+//
+// The other threads do not exist there, nor does what they were about to do. So before fork the locks that guard what
+// the child keeps are taken; in the child everything is as if just started, except for the goroutine that called. The others' records
+// stay as they are, asleep for ever: their waits are marked as claimed, so that nothing wakes them. sysmon comes back when it is needed.
+//
+// Used by: proc (fork_install), through pthread_atfork.
+#include <pthread.h>
+#include <sys/syscall.h>
+
+#include "sched/netpoll.h"
+#include "sched/proc.h"
+#include "sched/stack.h"
+#include "sched/sysmon.h"
+#include "tri_arch.h"
+
+namespace tri::sched {
+
+void runtime_off_after_fork();
+void runtime_on_after_fork(P* p);
+
+namespace {
+
+template <class Fn>
+void each_p(Fn&& fn) {
+  for (uint32_t i = 0; i < kMaxProcs; ++i) {
+    P* const p = sched.ps[i].load(std::memory_order_acquire);
+    if (p == nullptr) return;
+    fn(p);
+  }
+}
+
+void prepare() {
+  enter_critical();
+  sched.lock.lock();
+  each_p([](P* p) { p->timers.lock().lock(); });
+}
+
+void parent() {
+  each_p([](P* p) { p->timers.lock().unlock(); });
+  sched.lock.unlock();
+  leave_critical();
+}
+
+/// This thread's P becomes P 0.
+void keep_this_goroutine(M* m) {
+  P* const p = sched.ps[0].load(std::memory_order_relaxed);
+  if (m->blocking_depth != 0) {
+    m->left_p = p;
+    m->blocking_since = 0;
+    p->left_by.store(m, std::memory_order_relaxed);
+  } else {
+    m->p = p;
+  }
+  p->m.store(m, std::memory_order_relaxed);
+  runtime_on_after_fork(p);
+}
+
+void child() {
+  tls_critical = 0;
+  tls_preempt_pending = false;
+  each_p([](P* p) {
+    reset_heap_after_fork(p->timers);
+    p->runq.clear();
+    p->m.store(nullptr, std::memory_order_relaxed);
+    p->left_by.store(nullptr, std::memory_order_relaxed);
+    p->in_service = false;
+    p->free_gs = nullptr;
+    p->free_gs_count = 0;
+    p->free_stacks = nullptr;
+    p->free_stacks_count = 0;
+  });
+  M* const m = current_m();
+  const G* const me = current_g();
+  const uint32_t n = g_count();
+  for (uint32_t i = 0; i < n; ++i) {
+    G* const g = g_at(i);
+    g->join_lock.reset_after_fork();
+    if (g == me) continue;
+    g->joiners = nullptr;
+    g->wait.fetch_or(1, std::memory_order_relaxed);
+  }
+  reset_g_pool_after_fork();
+  reset_stacks_after_fork();
+  sched.lock.reset_after_fork();
+  sched.globq.reset_after_fork();
+  sched.idle.reset_after_fork();
+  sched.spinning.store(0, std::memory_order_relaxed);
+  sched.procs.store(0, std::memory_order_relaxed);
+  sched.idle_ms = nullptr;
+  sched.idle_m_count.store(0, std::memory_order_relaxed);
+  sched.all_ms = m;
+  sched.m_count = m == nullptr ? 0 : 1;
+  sched.keeper = nullptr;
+  sched.keeping.store(false, std::memory_order_relaxed);
+  sched.keeper_until.store(0, std::memory_order_relaxed);
+  sched.polling.store(0, std::memory_order_relaxed);
+  reset_sysmon_after_fork();
+  netpoll_reset_after_fork();
+  if (m == nullptr) return runtime_off_after_fork();
+  m->next_all = nullptr;
+  m->thread_id.store(static_cast<uint32_t>(arch::system_call(SYS_gettid)), std::memory_order_relaxed);
+  keep_this_goroutine(m);
+}
+
+constinit bool installed = false;
+
+}  // namespace
+
+void fork_install() {
+  if (installed) return;
+  installed = true;
+  pthread_atfork(prepare, parent, child);
+}
+
+}  // namespace tri::sched

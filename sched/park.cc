@@ -1,0 +1,197 @@
+// park.cc - Waiting and waking, for goroutines and for plain threads. See wait.h.
+//
+// A goroutine that is claimed may not have left its stack yet: it has published its wait, and is on its way. So who wakes it
+// waits until its state says that its registers are saved, which is a matter of nanoseconds: the way is a critical section,
+// from the lock that it holds, or from park() on. Only a goroutine that published without a lock may be stopped on
+// that way by the kernel, or by our signal before park(); sysmon then wakes it, when it has parked.
+#include <errno.h>
+#include <pthread.h>
+
+#include "alloc/base/sys.h"
+#include "sched/context.h"
+#include "sched/proc.h"
+#include "sched/sysmon.h"
+#include "tri_arch.h"
+
+namespace tri::sched {
+namespace {
+
+constexpr uint32_t kQuiet = 0;
+constexpr uint32_t kCalled = 1;
+constexpr uint32_t kAsleep = 2;
+
+// A thread that is woken within this many looks (about 2 us) is spared two system calls.
+constexpr int kSpins = 100;
+// Looks (about 20 us) at a goroutine that has not parked yet.
+constexpr int kPatience = 1000;
+
+constinit pthread_key_t key = 0;
+constinit pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+void on_thread_exit(void* g) {
+  set_current_g(nullptr);
+  auto* const stand_in = static_cast<G*>(g);
+  stand_in->generation.fetch_add(1, std::memory_order_release);
+  stand_in->kind = GKind::kGoroutine;
+  stand_in->context = nullptr;
+  stand_in->state.store(GState::kFree, std::memory_order_relaxed);
+  put_g(stand_in);
+}
+
+G* make_stand_in() {
+  G* const g = take_g();
+  if (g == nullptr) return nullptr;
+  g->next = nullptr;
+  g->kind = GKind::kThread;
+  g->state.store(GState::kRunning, std::memory_order_relaxed);
+  set_current_g(g);
+  pthread_once(&key_once, [] { pthread_key_create(&key, on_thread_exit); });
+  pthread_setspecific(key, g);
+  return g;
+}
+
+int park_thread(G* g, SpinLock* unlock, Time deadline) {
+  const WaitId id = g->wait.load(std::memory_order_relaxed) & ~uint64_t{1};
+  if (unlock != nullptr) unlock->unlock();
+  for (int i = 0; i < kSpins; ++i) {
+    // acquire: pairs with the release in ready(), and makes the result visible.
+    if (g->doorbell.load(std::memory_order_acquire) == kCalled) return g->result;
+    arch::spin_hint();
+  }
+  uint32_t seen = kQuiet;
+  g->doorbell.compare_exchange_strong(seen, kAsleep, std::memory_order_acquire, std::memory_order_acquire);
+  while (g->doorbell.load(std::memory_order_acquire) != kCalled) {
+    Time left = -1;
+    if (deadline != kForever) {
+      left = deadline - now();
+      if (left <= 0) {
+        if (claim(g, id)) return -ETIMEDOUT;
+        left = -1;  // somebody has won, and will call
+      }
+    }
+    sys::futex_wait(&g->doorbell, kAsleep, left);
+  }
+  return g->result;
+}
+
+[[gnu::cold]] [[noreturn]] void waits_in_blocking_call() {
+  TRI_CHECK(!"a goroutine between tri_blocking_begin() and tri_blocking_end() does not wait for others");
+  __builtin_unreachable();
+}
+
+/// False if it takes too long: g has not parked yet.
+inline bool await_parked(const G* g) {
+  // acquire: pairs with the release in finish_switch(): its registers are saved.
+  if (TRI_LIKELY(g->state.load(std::memory_order_acquire) == GState::kWaiting)) return true;
+  for (int i = 0; i < kPatience; ++i) {
+    arch::spin_hint();
+    if (g->state.load(std::memory_order_acquire) == GState::kWaiting) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+const char* name_of(WaitReason reason) {
+  static constexpr const char* kNames[] = {"nothing", "chan send", "chan receive", "select",         "chan (nil)",
+                                           "sleep",   "join",      "mutex",        "rwmutex (read)", "rwmutex",
+                                           "cond",    "waitgroup", "once",         "semaphore",      "context",
+                                           "fd read", "fd write",  "blocking call"};
+  static_assert(sizeof kNames / sizeof *kNames == static_cast<size_t>(WaitReason::kBlockingCall) + 1);
+  return kNames[static_cast<size_t>(reason)];
+}
+
+G* current() {
+  G* const g = current_g();
+  return TRI_LIKELY(g != nullptr) ? g : make_stand_in();
+}
+
+WaitId begin_wait(G* g) {
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) g->doorbell.store(kQuiet, std::memory_order_relaxed);
+  // Whoever reads this wait's number must not find the last one's deadline (see run_due()).
+  g->deadline.store(kForever, std::memory_order_relaxed);
+  // Even: open. Only the owner counts it up, and no claim of an earlier wait can succeed, so a plain store does.
+  const uint64_t id = (g->wait.load(std::memory_order_relaxed) | 1) + 1;
+  g->wait.store(id, std::memory_order_release);  // pairs with the acquire in run_due()
+  return id;
+}
+
+bool claim(G* g, WaitId id) {
+  return g->wait.load(std::memory_order_relaxed) == id &&
+         g->wait.compare_exchange_strong(id, id | 1, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
+
+namespace {
+
+[[gnu::always_inline]] inline int park_without_context(G* g, WaitReason reason, SpinLock* unlock, Time deadline) {
+  g->reason.store(reason, std::memory_order_relaxed);
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) {
+    const int result = park_thread(g, unlock, deadline);
+    g->reason.store(WaitReason::kNone, std::memory_order_relaxed);
+    return result;
+  }
+  if (unlock == nullptr) enter_critical();
+  M* const m = current_m();
+  if (TRI_UNLIKELY(m->p == nullptr)) waits_in_blocking_call();
+  g->since.store(m->p->coarse_now, std::memory_order_relaxed);
+  m->after = After::kPark;
+  m->unlock = unlock;
+  m->deadline = deadline;
+  leave(m, g, true);
+  return g->result;
+}
+
+// The same under a context: the wait is registered there, and ends with it.
+[[gnu::noinline]] int park_in_context(G* g, WaitReason reason, SpinLock* unlock, Time deadline) {
+  Context* const context = g->context;
+  ContextWait w;
+  w.g = g;
+  w.id = g->wait.load(std::memory_order_relaxed) & ~uint64_t{1};
+  w.result = -ECANCELED;
+  // A context that is over already claims the wait here; if a waker was faster, its ready() is on the way.
+  if (!context->enter(&w) && claim(g, w.id)) {
+    if (unlock != nullptr) unlock->unlock();
+    return -ECANCELED;
+  }
+  if (context->deadline() < deadline) deadline = context->deadline();
+  const int result = park_without_context(g, reason, unlock, deadline);
+  context->leave(&w);
+  return result;
+}
+
+}  // namespace
+
+int park(WaitReason reason, SpinLock* unlock, Time deadline) {
+  G* const g = current_g();
+  if (TRI_LIKELY(g->context == nullptr)) return park_without_context(g, reason, unlock, deadline);
+  return park_in_context(g, reason, unlock, deadline);
+}
+
+void ready(G* g, int result) {
+  g->result = result;
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) {
+    // release: pairs with the acquire in park_thread().
+    if (g->doorbell.exchange(kCalled, std::memory_order_release) == kAsleep) sys::futex_wake(&g->doorbell, 1);
+    return;
+  }
+  if (TRI_UNLIKELY(!await_parked(g))) return sysmon_ready_later(g);
+  enter_critical();
+  g->state.store(GState::kRunnable, std::memory_order_relaxed);
+  M* const m = current_m();
+  if (TRI_LIKELY(m != nullptr && m->p != nullptr)) {
+    P* const p = m->p;
+    const bool next = TRI_LIKELY(current_g() != nullptr) && !p->attention.load(std::memory_order_relaxed);
+    put_local(p, g, next);
+    if (TRI_UNLIKELY(p->skip_wakes != 0) && !p->runq.has_ring()) {
+      --p->skip_wakes;  // most likely the caller waits soon, and g runs here
+    } else {
+      wake_if_idle();
+    }
+  } else {
+    sched.globq.put(g);
+    wake_p();
+  }
+  leave_critical();
+}
+
+}  // namespace tri::sched

@@ -1,0 +1,28 @@
+// preempt.h - Taking the processor from code that does not give it up.
+//
+// Any C code may be interrupted, in the middle of malloc or printf as well, so its stack is not switched under it. The signal's
+// handler hands the P to another M and then waits, in the thread that it interrupted and with the goroutine on it, until the
+// scheduler comes to that goroutine again (it queues like all others, marked as pinned to its M) and gives the thread a P. What libc
+// or malloc had locked stays locked meanwhile; who waits for such a lock blocks its own thread, looks like a hog, and loses its P in turn.
+//
+// Put off: in a critical section (critical.h), which ends by doing it; and in a slow path of the allocator, whose locks the
+// scheduler itself needs: sysmon comes again.
+//
+// Used by: sysmon, proc.
+#ifndef TRI_SCHED_PREEMPT_H
+#define TRI_SCHED_PREEMPT_H
+
+#include "sched/p.h"
+
+namespace tri::sched {
+
+/// The signal; SIGURG by default, as Go's: programs that use it are few, and must expect it at any time. 0: no preemption. Before the start of the scheduler.
+void set_preempt_signal(int signal);
+/// Asks the M that has p to give it up, at its next call of the scheduler, or by signal.
+void preempt(P* p);
+/// Goroutines that were preempted by signal, ever.
+uint64_t preemptions();
+
+}  // namespace tri::sched
+
+#endif

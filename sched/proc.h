@@ -1,0 +1,174 @@
+// proc.h - OVERVIEW of the scheduler: goroutines on threads, as in Go's runtime, for code of any language.
+//
+//   G  goroutine: a function, a stack, a state           g.h      thousands to millions, pooled
+//   P  processor: the right to run, with its own queues   p.h      GOMAXPROCS of them
+//   M  thread: runs the goroutines of the P it has        m.h      as many as block, and one for each P
+//
+// A goroutine that waits (park.cc) switches straight to the next one of its P's queue; only when there is none, or when it is time
+// to look further, does it switch to its M's own stack, where the loop in proc.cc decides by find_work.cc. What a goroutine
+// leaves to be done after its registers are saved - releasing the lock of what it waits for, arming its deadline - is done by
+// whoever runs next (M::after).
+//
+// Moments and who handles them:
+//   a goroutine becomes runnable    ready() in park.cc: runs next on the same P; idle.h wakes another P if one sleeps
+//   an M finds nothing              find_work.cc: spins, gives its P up, looks again, sleeps; one keeps the timers
+//   code blocks in the kernel       syscall.cc: the P is left behind, and sysmon.cc hands it on
+//   a goroutine runs for too long   preempt.cc: a signal; the P goes to another M, the thread waits with its goroutine for a P
+//   deadlines, sleep, tickers       timer.h
+//   stacks                          stack.h, switch.h
+//   fork                            fork.cc
+//   what is going on                dump.cc
+//
+// Nothing runs before the first go(): no thread, no handler, no memory.
+//
+// Locks, outermost first: sched.lock; a timer heap's; the pools' (g.cc, stack.cc); globq's. All are SpinLocks: who holds
+// one is in a critical section (critical.h), is not preempted, and does not sleep. The allocator's locks are inside of all.
+//
+// To read it in order: wait, g, p, m, proc, park, runq, idle, find_work, timer, stack, syscall, sysmon, preempt.
+#ifndef TRI_SCHED_PROC_H
+#define TRI_SCHED_PROC_H
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "sched/globq.h"
+#include "sched/idle.h"
+#include "sched/m.h"
+#include "sched/netpoll.h"
+#include "sched/p.h"
+
+namespace tri::sched {
+
+struct Sched {
+  // ---- looked at by fast paths, seldom written
+  alignas(64) IdlePs idle;
+  std::atomic<uint32_t> spinning{0};   // Ms that look for work
+  std::atomic<uint32_t> procs{0};      // Ps in service have ids below; written under lock
+  std::atomic<uint32_t> fruitless{0};  // grows with wake-ups that found nothing to steal (see find_work.cc)
+  bool light_fence = false;            // constant after start: membarrier() works
+  std::atomic<bool> sysmon_asleep{false};
+  std::atomic<P*> ps[kMaxProcs] = {};  // never taken back; written under lock
+  uint32_t p_count = 0;                // lock: records made
+
+  alignas(64) GlobQ globq;
+
+  alignas(64) SpinLock lock;
+  M* idle_ms = nullptr;                   // lock; linked by next_idle
+  std::atomic<uint32_t> idle_m_count{0};  // written under lock
+  M* all_ms = nullptr;                    // lock; linked by next_all
+  uint32_t m_count = 0;                   // lock
+  M* keeper = nullptr;                    // lock: the M that waits for the next timer or for the network
+  std::atomic<bool> keeping{false};       // the role is taken
+  std::atomic<Time> keeper_until{0};      // when it wakes by itself
+  std::atomic<uint32_t> polling{0};       // a thread is in netpoll()
+  std::atomic<Time> last_poll{0};
+};
+
+TRI_INTERNAL extern constinit Sched sched;
+
+// ---- goroutines -------------------------------------------------------------------------------------------------
+
+struct SpawnOptions {
+  const char* name = nullptr;
+  size_t stack_bytes = 0;        // 0: the default
+  const void* copied = nullptr;  // copied into the goroutine, whose argument is then the copy
+  size_t copied_bytes = 0;
+  TaskId* id = nullptr;  // if not null, receives a name that can be joined
+};
+
+/// Starts fn(arg) in a goroutine. Any thread; starts the scheduler. 0, -ENOMEM, -EAGAIN (no thread could be started).
+[[nodiscard]] int go(void (*fn)(void*), void* arg, const SpawnOptions& options);
+[[nodiscard]] int go(void (*fn)(void*), void* arg);
+/// Gives others a turn. In a plain thread: sched_yield().
+void yield();
+/// Ends the goroutine: runs what it deferred, wakes who joins it. Not in a plain thread.
+[[noreturn]] void exit_goroutine();
+/// Waits for the end of a task. 0; -ETIMEDOUT; -ECANCELED; -ESRCH: never was one; -EDEADLK: the caller itself.
+int join(TaskId id, Time deadline);
+/// The id of the caller, goroutine or not; 0 without memory for a stand-in.
+TaskId self();
+/// Runs fn(arg) at the end of this goroutine, the last registered first. 0, -ENOMEM, -EPERM (no goroutine).
+int defer(void (*fn)(void*), void* arg);
+int sleep_until(Time deadline);
+
+// ---- processors -------------------------------------------------------------------------------------------------
+
+/// The number of Ps; sets it if n > 0. Returns what it was before. Any thread.
+int set_procs(int n);
+/// What affinity and the cgroups' quotas allow.
+int default_procs();
+
+// ---- inside the scheduler ---------------------------------------------------------------------------------------
+
+/// Starts the scheduler if it does not run. 0 or -errno.
+[[nodiscard]] int start_runtime();
+bool runtime_started();
+
+/// Puts g into the local queue (the ring's overflow goes to the global one). By the owner, in a critical section.
+void put_local(P* p, G* g, bool next);
+/// After work was put into a local queue: wakes an M if a P idles and nobody looks.
+void wake_p();
+inline void wake_if_idle() {
+  if (TRI_LIKELY(sched.light_fence)) {
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  } else {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+  }
+  if (TRI_UNLIKELY(sched.idle.any()) && sched.spinning.load(std::memory_order_relaxed) == 0) wake_p();
+}
+/// Makes a list (by next) of claimed goroutines runnable; the caller may or may not have a P.
+void ready_list(G* list);
+
+/// The next goroutine to run; gives up the P and sleeps until there is one. On the M's own stack, in no critical section.
+G* find_work(M* m);
+/// Sleeps until somebody gives this M a P.
+void stop_m(M* m);
+/// Gives p to an idle M, or to a new one. False: no thread can be had; p is still the caller's.
+[[nodiscard]] bool start_m(P* p, bool spinning);
+/// Takes an M out of its sleep's list, or the keeper from his post; null if there is neither. It must then be given a P.
+/// Signal-safe, outside of critical sections; so is give_p().
+[[nodiscard]] M* reserve_m();
+void give_p(M* m, P* p, bool spinning);
+/// Makes sure that reserve_m() will find one.
+bool reserve_idle_m();
+/// Wakes an M that sleeps on its doorbell.
+void ring(M* m);
+/// Sleeps until rung; at the latest at `until` (kForever: none).
+void wait_doorbell(M* m, Time until);
+/// Ends what an M does with its P: gives it to somebody if there is work, else makes it idle.
+void handoff_p(P* p);
+void put_idle_p(P* p);
+void acquire_p(M* m, P* p);
+/// Takes p, which is in nobody's service any more, apart: its goroutines and timers go to others. By its owner.
+void retire_p(P* p);
+inline bool is_retired(const P* p) { return p->id >= sched.procs.load(std::memory_order_relaxed); }
+/// The number of Ps that are not idle.
+uint32_t busy_procs();
+/// The earliest timer of all Ps.
+Time earliest_timer();
+bool run_timers(P* p, Time at);
+
+/// Leaves the goroutine for the scheduler or, if `direct`, for the next of the local queue. In a critical section, with
+/// m->after set; returns when it runs again, outside of it.
+void leave(M* m, G* g, bool direct);
+/// The loop of an M.
+[[noreturn]] void schedule(M* m);
+/// Starts or wakes sysmon. Whoever takes a P out of idleness calls it.
+void sysmon_start();
+void sysmon_wake();
+inline void arm_sysmon() {
+  // seq_cst: pairs with sysmon's, which looks at the Ps once more after it has set the flag.
+  if (TRI_UNLIKELY(sched.sysmon_asleep.load(std::memory_order_seq_cst))) sysmon_wake();
+}
+/// All goroutines asleep, and nothing can wake them? Called by an M about to sleep without end.
+void check_deadlock();
+extern constinit std::atomic<bool> main_waits;
+
+void preempt_install();
+void fork_install();
+void verify_idle();
+
+}  // namespace tri::sched
+
+#endif
