@@ -10,25 +10,44 @@
 #include <atomic>
 #include <cstdint>
 
+#include "alloc/base/check.h"
+#include "sched_arch.h"
 
 namespace tri::sched {
 
-/// Of this thread, never of the goroutine: it moves with neither. initial-exec.
-extern constinit thread_local uint32_t tls_critical;
-extern constinit thread_local bool tls_preempt_pending;
+/// Of this thread, never of the goroutine: it moves with neither. initial-exec. The scheduler accesses them by assembly, since
+/// between two accesses in one function there may be a switch to another thread (see sched_arch.h).
+TRI_INTERNAL extern constinit thread_local uint32_t tls_critical;
+TRI_INTERNAL extern constinit thread_local uint32_t tls_preempt_pending;
 
 /// The pending preemption, now that nothing forbids it. Out of line.
 void preempt_late();
 
+inline uint32_t critical_count() {
+  uint32_t n;
+  TRI_TLS_READ32(TRI_CRITICAL, n);
+  return n;
+}
+inline bool preempt_is_pending() {
+  uint32_t n;
+  TRI_TLS_READ32(TRI_PREEMPT_PENDING, n);
+  return n != 0;
+}
+
 inline void enter_critical() {
-  tls_critical = tls_critical + 1;
-  // The handler runs in this thread: order for the compiler is enough.
-  std::atomic_signal_fence(std::memory_order_seq_cst);
+  // The handler runs in this thread: order for the compiler is enough, and the assembly gives it.
+  TRI_TLS_INCREMENT(TRI_CRITICAL);
 }
 inline void leave_critical() {
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  tls_critical = tls_critical - 1;
-  if (__builtin_expect(tls_preempt_pending, 0) && tls_critical == 0) preempt_late();
+  TRI_TLS_DECREMENT(TRI_CRITICAL);
+  if (TRI_UNLIKELY(preempt_is_pending()) && critical_count() == 0) preempt_late();
+}
+
+/// The same where the count is known to be 0 before: a store does not wait for the store before it.
+inline void enter_critical_first() { TRI_TLS_SET_ONE(TRI_CRITICAL); }
+inline void leave_critical_last() {
+  TRI_TLS_SET_ZERO(TRI_CRITICAL);
+  if (TRI_UNLIKELY(preempt_is_pending())) preempt_late();
 }
 
 }  // namespace tri::sched

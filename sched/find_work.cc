@@ -270,6 +270,13 @@ Time earliest_timer() {
   return t;
 }
 
+void timer_added(Time when) {
+  // seq_cst: the heap's word was written before; see keep(). Where nobody sleeps, a P is busy, and sysmon looks at its timers.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (when < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
+  arm_sysmon();
+}
+
 void ready_list(G* list) {
   while (list != nullptr) {
     G* const next = list->next;
@@ -345,7 +352,8 @@ G* find_work(M* m) {
       if (p->timers.earliest() <= at) run_timers(p, at);
     }
     G* g = nullptr;
-    if (p->tick++ % kLookFurther == 0) {
+    if (p->look_further || ++p->tick % kLookFurther == 0) {
+      p->look_further = false;
       g = take_global(p, 1);
       if (g == nullptr) g = poll_network(p);
     }

@@ -74,6 +74,7 @@ struct alignas(64) G {
   Context* context = nullptr;                         // owner: what its waits obey; borrowed from who attached it
   bool joinable = false;                              // owner: somebody may know its id
   bool blocks_long = false;                           // owner: its last blocking call lost its P (see syscall.cc)
+  bool has_locals = false;                            // owner: a local was set
 
   // ---- identity
   uint32_t slot = 0;  // constant; index of the record

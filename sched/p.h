@@ -20,9 +20,10 @@ inline constexpr uint32_t kMaxProcs = 256;
 
 struct alignas(64) P {
   // ---- owner
-  uint32_t id = 0;         // constant
-  uint32_t tick = 0;       // decisions of the scheduler
-  uint32_t inherited = 0;  // goroutines that ran on one slice
+  uint32_t id = 0;            // constant
+  bool look_further = false;  // that moment has come
+  uint32_t tick = 0;          // decisions of the scheduler
+  uint32_t inherited = 0;     // goroutines that ran on one slice
   uint32_t free_gs_count = 0;
   G* free_gs = nullptr;         // linked by next
   char* free_stacks = nullptr;  // of the default size; the top word of each is the link
@@ -33,6 +34,7 @@ struct alignas(64) P {
 
   // ---- sysmon and others look at these
   alignas(64) std::atomic<uint32_t> slice{0};  // owner: counts time slices, that is, switches that begin a new one
+  std::atomic<uint32_t> until_look{61};        // owner, sysmon: switches until one looks beyond the local queue
   std::atomic<bool> attention{false};          // sysmon: go through the scheduler at the next switch
   std::atomic<M*> m{nullptr};                  // who has it; null: nobody
   std::atomic<M*> left_by{nullptr};            // see above

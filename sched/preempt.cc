@@ -14,7 +14,7 @@
 namespace tri::sched {
 
 constinit thread_local uint32_t tls_critical = 0;
-constinit thread_local bool tls_preempt_pending = false;
+constinit thread_local uint32_t tls_preempt_pending = 0;
 
 namespace {
 
@@ -32,7 +32,7 @@ bool in_allocator() {
 /// only: it runs in a signal handler. Nothing here makes a thread.
 void give_way(G* g) {
   enter_critical();
-  tls_preempt_pending = false;
+  tls_preempt_pending = 0;
   M* const m = current_m();
   P* const p = m->p;
   M* other = nullptr;
@@ -71,8 +71,8 @@ void on_preempt(int signal, siginfo_t* info, void* context) {
   }
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread) return;
-  if (tls_critical != 0) {
-    tls_preempt_pending = true;
+  if (critical_count() != 0) {
+    tls_preempt_pending = 1;
     return;
   }
   if (current_m()->p == nullptr || in_allocator()) return;
@@ -97,6 +97,7 @@ void preempt_install() {
 
 void preempt(P* p) {
   p->attention.store(true, std::memory_order_relaxed);
+  p->until_look.store(1, std::memory_order_relaxed);
   if (preempt_signal == 0) return;
   M* const m = p->m.load(std::memory_order_relaxed);
   if (m == nullptr || !reserve_idle_m()) return;
@@ -106,7 +107,7 @@ void preempt(P* p) {
 }
 
 void preempt_late() {
-  tls_preempt_pending = false;
+  tls_preempt_pending = 0;
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread || current_m()->p == nullptr || in_allocator()) return;
   const int saved_errno = errno;

@@ -56,6 +56,10 @@ void recycle_g(P* p, G* g) {
   g->joinable = false;
   g->blocks_long = false;
   g->context = nullptr;
+  if (TRI_UNLIKELY(g->has_locals)) {
+    memset(g->locals, 0, sizeof g->locals);
+    g->has_locals = false;
+  }
   g->generation.store(g->generation.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   g->state.store(GState::kFree, std::memory_order_relaxed);
   if (p == nullptr) return put_g(g);
@@ -71,7 +75,7 @@ void recycle_g(P* p, G* g) {
 
 char*& link_of(char* stack_top) { return reinterpret_cast<char**>(stack_top)[-1]; }
 
-bool bind_stack(P* p, G* g) {
+[[gnu::noinline]] bool bind_stack(P* p, G* g) {
   char* top;
   if (TRI_LIKELY(g->stack_bytes == default_stack() && p->free_stacks != nullptr)) {
     top = p->free_stacks;
@@ -105,26 +109,9 @@ void release_stack(P* p, G* g) {
   }
 }
 
-/// What the goroutine that ran here before left to be done. By whoever runs after it, still in its critical section, and
-/// ends that.
-inline void finish_switch() {
-  M* const m = current_m();
-  G* const left = m->left;
-  const After after = m->after;
-  m->after = After::kNothing;
+/// The rarer things that may be left to be done.
+[[gnu::noinline]] void finish_rest(M* m, G* left, After after) {
   switch (after) {
-    case After::kPark: {
-      SpinLock* const unlock = m->unlock;
-      if (TRI_UNLIKELY(m->deadline != kForever)) arm_deadline(m->p->timers, left, m->deadline);
-      // release: pairs with the acquire in ready(): who sees it waiting may run it.
-      left->state.store(GState::kWaiting, std::memory_order_release);
-      if (unlock != nullptr) {
-        unlock->unlock();
-      } else {
-        leave_critical();
-      }
-      return;
-    }
     case After::kYield:
       left->state.store(GState::kRunnable, std::memory_order_relaxed);
       put_local(m->p, left, false);
@@ -138,13 +125,34 @@ inline void finish_switch() {
       sched.globq.put(left);
       if (m->p == nullptr) wake_p();
       break;
+    case After::kPark:
     case After::kNothing:
       break;
   }
   leave_critical();
 }
 
-inline void switch_stacks(void** save, void* load, void* to_fiber, const void* to_low, size_t to_bytes, void* gone) {
+/// What the goroutine that ran here before left to be done. By whoever runs after it, still in its critical section, and
+/// ends that.
+[[gnu::always_inline]] inline void finish_switch() {
+  M* const m = current_m();
+  const After after = m->after;
+  if (after == After::kNothing) return leave_critical_last();
+  m->after = After::kNothing;
+  G* const left = m->left;
+  if (TRI_LIKELY(after == After::kPark)) {
+    SpinLock* const unlock = m->unlock;
+    if (TRI_UNLIKELY(m->deadline != kForever)) arm_deadline(m->p->timers, left, m->deadline);
+    // release: pairs with the acquire in ready(): who sees it waiting may run it.
+    left->state.store(GState::kWaiting, std::memory_order_release);
+    if (unlock == nullptr) return leave_critical_last();
+    return unlock->unlock();
+  }
+  finish_rest(m, left, after);
+}
+
+[[gnu::always_inline]] inline void switch_stacks(void** save, void* load, void* to_fiber, const void* to_low,
+                                                 size_t to_bytes, void* gone) {
   void* fake = nullptr;
   fiber::before(gone, &fake, to_low, to_bytes);
   fiber::at_switch(to_fiber);
@@ -152,7 +160,7 @@ inline void switch_stacks(void** save, void* load, void* to_fiber, const void* t
   fiber::after(fake);
 }
 
-inline void switch_to_g(void** save, G* to, void* gone) {
+[[gnu::always_inline]] inline void switch_to_g(void** save, G* to, void* gone) {
   to->state.store(GState::kRunning, std::memory_order_relaxed);
   set_current_g(to);
   switch_stacks(save, to->sp, to->fiber, to->stack_top - to->stack_bytes, to->stack_bytes, gone);
@@ -174,9 +182,17 @@ bool is_more_elsewhere(const P* p) {
 }
 
 /// The next goroutine of the local queue, if no other decision is to be made. Null: the scheduler has to, or there is none.
-inline G* pick_local(P* p) {
-  if (TRI_UNLIKELY(p->attention.load(std::memory_order_relaxed))) return nullptr;
-  if (TRI_UNLIKELY(++p->tick % kLookFurther == 0) && is_more_elsewhere(p)) return nullptr;
+[[gnu::always_inline]] inline G* pick_local(P* p) {
+  // sysmon's wish for attention is a 1 in the count; it repeats what our store overwrites.
+  const uint32_t until_look = p->until_look.load(std::memory_order_relaxed) - 1;
+  p->until_look.store(until_look, std::memory_order_relaxed);
+  if (TRI_UNLIKELY(until_look == 0)) {
+    p->until_look.store(kLookFurther, std::memory_order_relaxed);
+    if (p->attention.load(std::memory_order_relaxed) || is_more_elsewhere(p)) {
+      p->look_further = true;
+      return nullptr;
+    }
+  }
   G* g = p->runq.take_next();
   if (g != nullptr) {
     if (TRI_LIKELY(++p->inherited < kMaxInherited || !p->runq.has_ring())) return g;
@@ -275,30 +291,46 @@ void leave(M* m, G* g, bool direct) {
   finish_switch();
 }
 
+namespace {
+
+/// Gives way through the scheduler: to whatever is found anywhere.
+void yield_far(M* m, G* g) {
+  m->after = After::kGlobal;
+  leave(m, g, false);
+}
+
+}  // namespace
+
 void yield() {
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread) return sys::yield();
-  enter_critical();
+  enter_critical_first();
   M* const m = current_m();
   P* const p = m->p;
   if (TRI_UNLIKELY(p == nullptr)) {  // in a blocking call: the thread is the program's own business
     leave_critical();
     return sys::yield();
   }
-  if (TRI_UNLIKELY(p->attention.load(std::memory_order_relaxed) ||
-                   (p->tick % kLookFurther == kLookFurther - 1 && is_more_elsewhere(p)))) {
-    ++p->tick;
-    m->after = After::kGlobal;
-    return leave(m, g, false);
+  G* next = pick_local(p);
+  if (TRI_UNLIKELY(next == nullptr)) {
+    if (!p->look_further && !p->attention.load(std::memory_order_relaxed) && sched.globq.size() == 0) {
+      return leave_critical();  // nobody else
+    }
+    return yield_far(m, g);
   }
-  if (p->runq.empty()) {
-    ++p->tick;
-    if (sched.globq.size() == 0) return leave_critical();
-    m->after = After::kGlobal;
-    return leave(m, g, false);
+  if (TRI_UNLIKELY(next->pinned != nullptr || (next->sp == nullptr && !bind_stack(p, next)))) {
+    m->handoff = next;
+    return yield_far(m, g);
   }
-  m->after = After::kYield;
-  leave(m, g, true);
+  // Without thieves it may queue up before its registers are saved; with them, whoever runs next puts it there.
+  if (p->runq.shared()) {
+    m->left = g;
+    m->after = After::kYield;
+  } else {
+    if (TRI_UNLIKELY(!p->runq.put(g))) put_local(p, g, false);
+  }
+  switch_to_g(&g->sp, next, nullptr);
+  finish_switch();
 }
 
 void put_local(P* p, G* g, bool next) {
@@ -714,6 +746,7 @@ int resize(uint32_t n) {
         p->timers.move_all_to(sched.ps[0].load(std::memory_order_relaxed)->timers);
       } else {
         p->attention.store(true, std::memory_order_relaxed);
+        p->until_look.store(1, std::memory_order_relaxed);
       }
     }
   }

@@ -148,6 +148,8 @@ uint32_t busy_procs();
 /// The earliest timer of all Ps.
 Time earliest_timer();
 bool run_timers(P* p, Time at);
+/// A timer was put into the heap of a P that the caller does not have: whoever sleeps until later is woken.
+void timer_added(Time when);
 
 /// Leaves the goroutine for the scheduler or, if `direct`, for the next of the local queue. In a critical section, with
 /// m->after set; returns when it runs again, outside of it.

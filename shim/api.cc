@@ -9,6 +9,7 @@
 #include "alloc/mheap.h"
 #include "alloc/stats.h"
 #include "alloc/walk.h"
+#include "sched/dump.h"
 #include "shim/export.h"
 #include "shim/include/tri.h"
 #include "shim/options.h"
@@ -88,6 +89,10 @@ int tri_report(int fd, const char* what) {
   if (what == nullptr) return -EINVAL;
   if (strcmp(what, "stats") == 0) {
     write_stats_report(fd, "running");
+    return 0;
+  }
+  if (strcmp(what, "tasks") == 0) {
+    sched::dump_tasks(fd);
     return 0;
   }
   if (strcmp(what, "xml") != 0) return -EINVAL;

@@ -18,6 +18,25 @@
     uintptr_t offset;                                                                                                 \
     __asm__ volatile("movq " #name "@gottpoff(%%rip), %0\n\tmovq %1, %%fs:(%0)" : "=&r"(offset) : "r"(in) : "memory"); \
   } while (false)
+// A 32-bit word, with one instruction that does something to it.
+#define TRI_TLS_DO32(instruction, name)                                                                               \
+  do {                                                                                                                \
+    uintptr_t offset;                                                                                                 \
+    __asm__ volatile("movq " name "@gottpoff(%%rip), %0\n\t" instruction ", %%fs:(%0)" : "=r"(offset) : : "memory", "cc"); \
+  } while (false)
+#define TRI_TLS_READ32(name, out)                                                                                     \
+  do {                                                                                                                \
+    uintptr_t offset;                                                                                                 \
+    __asm__ volatile("movq " name "@gottpoff(%%rip), %0\n\tmovl %%fs:(%0), %k0" : "=r"(offset) : : "memory");          \
+    out = static_cast<uint32_t>(offset);                                                                              \
+  } while (false)
+// ---- the words of critical.h, by the names that C++ gives them
+#define TRI_CRITICAL "_ZN3tri5sched12tls_criticalE"
+#define TRI_PREEMPT_PENDING "_ZN3tri5sched19tls_preempt_pendingE"
+#define TRI_TLS_INCREMENT(name) TRI_TLS_DO32("addl $1", name)
+#define TRI_TLS_DECREMENT(name) TRI_TLS_DO32("subl $1", name)
+#define TRI_TLS_SET_ONE(name) TRI_TLS_DO32("movl $1", name)
+#define TRI_TLS_SET_ZERO(name) TRI_TLS_DO32("movl $0", name)
 // clang-format on
 
 

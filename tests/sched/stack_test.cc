@@ -1,0 +1,212 @@
+// stack_test.cc - Tests of sched/stack.h, and of what forks and reports make of goroutines.
+#include "sched/stack.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "alloc/base/sys.h"
+#include "sched/dump.h"
+#include "tests/alloc/fork_support.h"
+#include "tests/sched/sched_support.h"
+
+namespace tri::sched {
+namespace {
+
+using namespace test;
+
+TEST(Stack, SizesArePowersOfTwoInBounds) {
+  EXPECT_EQ(stack_size_for(0), default_stack());
+  EXPECT_EQ(stack_size_for(1), kMinStack);
+  EXPECT_EQ(stack_size_for(65'537), 131'072U);
+  EXPECT_EQ(stack_size_for(SIZE_MAX), kMaxStack);
+}
+
+TEST(Stack, IsUsableToItsGuard) {
+  for (const uint32_t bytes : {stack_size_for(kMinStack), stack_size_for(65'536), stack_size_for(1 << 20)}) {
+    char* const top = take_stack(bytes);
+    ASSERT_NE(top, nullptr);
+    memset(top - bytes + guard_bytes(), 0xab, bytes - guard_bytes());
+    EXPECT_TRUE(aligned_to(top, 64));
+    put_stack(top, bytes);
+    EXPECT_EQ(take_stack(bytes), top);
+  }
+}
+
+TEST(Stack, GivesMemoryBackAfterAWhile) {
+  const uint32_t bytes = stack_size_for(0);
+  std::vector<char*> tops;
+  for (int i = 0; i < 500; ++i) {
+    tops.push_back(take_stack(bytes));
+    tops.back()[-1] = 1;
+  }
+  for (char* const t : tops) put_stack(t, bytes);
+  const size_t pooled = stack_stats().pooled;
+  EXPECT_GE(pooled, 500U);
+  Time at = now();
+  trim_stacks(at);
+  EXPECT_EQ(stack_stats().pooled, pooled);
+  while (next_trim() != kForever) trim_stacks(at = next_trim());
+  EXPECT_EQ(stack_stats().pooled, 0U);
+  EXPECT_GE(stack_stats().empty, pooled);
+  // Those that come back read as zero, and still have their guard.
+  char* const top = take_stack(bytes);
+  EXPECT_EQ(top[-1], 0);
+  put_stack(top, bytes);
+}
+
+int dig(int depth) {
+  volatile char room[512];
+  room[0] = static_cast<char>(depth);
+  return depth == 0 ? 0 : dig(depth - 1) + room[0];
+}
+
+TEST(Stack, IsAsLargeAsAsked) {
+  SpawnOptions options;
+  TaskId id = 0;
+  options.id = &id;
+  options.stack_bytes = size_t{4} * 1024 * 1024;
+  ASSERT_EQ(go([](void*) { dig(kSanitized ? 1000 : 6000); }, nullptr, options), 0);
+  EXPECT_EQ(join(id, kForever), 0);
+}
+
+// ASan has its own handler and its own message.
+TEST(StackDeathTest, OverflowNamesTheGoroutine) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer's handler comes first";
+  EXPECT_DEATH(
+      {
+        SpawnOptions options;
+        TaskId id = 0;
+        options.id = &id;
+        options.name = "digger";
+        (void)go([](void*) { dig(1'000'000); }, nullptr, options);
+        join(id, kForever);
+      },
+      "tri: stack overflow: goroutine [0-9]+ \\(digger\\) has used up its 64 KiB; it runs .*0x");
+}
+
+TEST(StackDeathTest, OtherFaultsTakeTheirOldWay) {
+  if (kSanitized) GTEST_SKIP() << "the sanitizer's handler comes first";
+  EXPECT_EXIT(in_goroutine([] { *static_cast<volatile int*>(reinterpret_cast<int*>(8)) = 1; }),
+              ::testing::KilledBySignal(SIGSEGV), "");
+  EXPECT_EXIT(
+      {
+        signal(SIGSEGV, [](int) { _exit(7); });
+        in_goroutine([] { *static_cast<volatile int*>(reinterpret_cast<int*>(8)) = 1; });
+      },
+      ::testing::ExitedWithCode(7), "");
+}
+
+TEST(Parked, HundredThousandCostAPageEach) {
+  set_procs(1);
+  const size_t n = kSanitized ? 2'000 : 100'000;
+  static std::atomic<size_t> arrived;
+  static std::atomic<bool> stop;
+  arrived = 0;
+  stop = false;
+  in_goroutine([] {});
+  const size_t before = os::resident_bytes();
+  in_goroutine([&] {
+    for (size_t i = 0; i < n; ++i) {
+      ASSERT_EQ(go(
+                    [](void*) {
+                      ++arrived;
+                      begin_wait(current());
+                      park(WaitReason::kReceive, nullptr, now() + milliseconds(1500));
+                      --arrived;
+                    },
+                    nullptr),
+                0);
+      if (i % 64 == 0) yield();
+    }
+  });
+  EXPECT_TRUE(eventually([&] { return arrived == n; }));
+  if (!kSanitized) {
+    EXPECT_LT((os::resident_bytes() - before) / n, 4096U + 700);
+  }
+  EXPECT_TRUE(eventually([&] { return arrived == 0; }));
+}
+
+TEST(Fork, GivesTheChildTheGoroutineThatForked) {
+  if (kTsan) GTEST_SKIP() << "TSan does not start threads in a child of a process with threads";
+  for (const int procs : {1, 3}) {
+    set_procs(procs);
+    std::atomic<bool> stop{false};
+    std::vector<TaskId> others;
+    for (int i = 0; i < 10; ++i) {
+      others.push_back(spawn([&] {
+        while (!stop) sleep_until(now() + 10'000);
+      }));
+    }
+    for (int k = 0; k < 10; ++k) {
+      in_goroutine([&] {
+        const int status = in_forked_child([] {
+          // Waits, wakes and starts others, on its one P.
+          std::atomic<int> n{0};
+          for (int i = 0; i < 100; ++i) {
+            TaskId id = 0;
+            SpawnOptions options;
+            options.id = &id;
+            CHILD_CHECK(go([](void* p) { static_cast<std::atomic<int>*>(p)->fetch_add(1); }, &n, options) == 0);
+            CHILD_CHECK(join(id, kForever) == 0);
+          }
+          CHILD_CHECK(n == 100);
+          const Time until = now() + 1'000'000;
+          sleep_until(until);
+          CHILD_CHECK(now() >= until);
+          return 42;
+        });
+        EXPECT_EQ(status, 42);
+      });
+    }
+    // And from a plain thread: the child may start anew.
+    for (int k = 0; k < 10; ++k) {
+      const int status = in_forked_child([] {
+        static std::atomic<int> n;
+        n = 0;
+        for (int i = 0; i < 10; ++i) {
+          TaskId id = 0;
+          SpawnOptions options;
+          options.id = &id;
+          CHILD_CHECK(go([](void*) { ++n; }, nullptr, options) == 0);
+          CHILD_CHECK(join(id, kForever) == 0);
+        }
+        CHILD_CHECK(n == 10);
+        return 42;
+      });
+      EXPECT_EQ(status, 42);
+    }
+    stop = true;
+    for (const TaskId id : others) EXPECT_EQ(join(id, kForever), 0);
+  }
+}
+
+TEST(Dump, TellsWhatEachOneWaitsFor) {
+  set_procs(1);
+  std::atomic<bool> stop{false};
+  const TaskId id = spawn(
+      [&] {
+        while (!stop) {
+          begin_wait(current());
+          park(WaitReason::kSemaphore, nullptr, now() + milliseconds(20));
+        }
+      },
+      "waiter");
+  std::string text;
+  EXPECT_TRUE(eventually([&] {
+    int fds[2];
+    EXPECT_EQ(pipe(fds), 0);
+    dump_tasks(fds[1]);
+    close(fds[1]);
+    char buffer[65536];
+    text.clear();
+    for (ssize_t n; (n = read(fds[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+    close(fds[0]);
+    return text.find("\"waiter\": waits for semaphore") != std::string::npos;
+  })) << text;
+  EXPECT_NE(text.find("tasks, 1 procs"), std::string::npos) << text;
+  stop = true;
+  join(id, kForever);
+}
+
+}  // namespace
+}  // namespace tri::sched
