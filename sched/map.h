@@ -19,6 +19,9 @@
 //   new table is made with that many spare ones. Only writes that add an entry can run out of memory, and they change
 //   nothing then. A growth for which there is no memory is put off: the chains get longer.
 //
+// The old table goes the same way: the kernel takes a millisecond for every 13 MiB, so what is large is given back by pieces, at
+// one write in 64.
+//
 // Iteration visits bucket numbers as they were when it began, from a random one on, and in each bucket slots from a
 // random one on. Growth meanwhile only moves entries; a moved one is looked up by its key, to learn whether it still
 // exists, and where (a delete takes it out of the old tables, too: its key may point to what is freed next). For that the tables that an iteration may stand in must stay: each iteration under way pins the map, and
@@ -86,6 +89,8 @@ struct Map {
   // ---- the rest
   size_t value_size;
   size_t moved;  // old buckets below this number are all moved
+  Table* dying;  // large, left by the last growth: writes give it back piece by piece
+  uint32_t writes_while_dying;
   // Iterations under way. Any thread: relaxed to raise, acq_rel to drop.
   std::atomic<uint32_t> pins;
   std::atomic<Table*> retired_tables;  // writers push, exclusively; who drops the last pin takes all

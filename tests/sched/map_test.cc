@@ -140,6 +140,31 @@ TEST(Map, AWriteMovesTwoBucketsAtMost) {
   map_destroy(m);
 }
 
+TEST(Map, ALargeOldTableGoesPieceByPieceBeforeTheNextGrowth) {
+  Map* const m = map_create(words(), 0);
+  uint64_t n = fill_until_growing(m, 32'768);
+  while (m->dying == nullptr) {
+    set(m, n, n);
+    ++n;
+  }
+  const size_t at_first = usable_size(m->dying);
+  EXPECT_GE(at_first, 32'768U * 144);
+  size_t writes = 0;
+  size_t last = at_first;
+  for (; m->dying != nullptr; ++writes) {
+    const size_t size = usable_size(m->dying);
+    EXPECT_LE(last - size, 600'000U);
+    last = size;
+    set(m, n, n);
+    ++n;
+  }
+  EXPECT_GT(writes, 300U);
+  EXPECT_LT(writes, 20'000U);
+  map_verify(m);
+  EXPECT_EQ(keys_of(m).size(), n);
+  map_destroy(m);
+}
+
 TEST(Map, DeletingAndAddingPacksTheBucketsInsteadOfDoublingThem) {
   Map* const m = map_create(words(), 0);
   test::Random random(1);
