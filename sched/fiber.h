@@ -32,11 +32,19 @@ void __tsan_switch_to_fiber(void* fiber, unsigned flags);
 #endif
 #ifdef TRI_ASAN
 void __sanitizer_start_switch_fiber(void** fake_stack, const void* bottom, size_t size);
+void __asan_unpoison_memory_region(const volatile void* p, size_t size);
 void __sanitizer_finish_switch_fiber(void* fake_stack, const void** bottom_old, size_t* size_old);
 #endif
 }
 
 namespace tri::sched::fiber {
+
+#if defined(TRI_TSAN) || defined(TRI_ASAN)
+/// Frames are larger under them, and TSan keeps more than half a MiB of its own at the end of each thread's stack.
+inline constexpr size_t kStackFactor = 8;
+#else
+inline constexpr size_t kStackFactor = 1;
+#endif
 
 #ifdef TRI_TSAN
 inline void* create() { return __tsan_create_fiber(0); }
@@ -61,6 +69,13 @@ inline void before(void*, void**, const void*, size_t) {}
 inline void after(void*) {}
 #endif
 #endif
+
+/// A stack is free: frames that were left without returning have marked it.
+inline void clean([[maybe_unused]] const void* low, [[maybe_unused]] size_t bytes) {
+#ifdef TRI_ASAN
+  __asan_unpoison_memory_region(low, bytes);
+#endif
+}
 
 }  // namespace tri::sched::fiber
 

@@ -108,7 +108,7 @@ bool work_is_somewhere() {
 
 /// A fence on all threads of the process that run now: the other half of wake_if_idle()'s.
 void heavy_fence() {
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   if (sched.light_fence && busy_procs() != 0) {
     arch::system_call(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   }
@@ -272,7 +272,7 @@ Time earliest_timer() {
 
 void timer_added(Time when) {
   // seq_cst: the heap's word was written before; see keep(). Where nobody sleeps, a P is busy, and sysmon looks at its timers.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  full_fence();
   if (when < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
   arm_sysmon();
 }

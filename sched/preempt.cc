@@ -99,7 +99,7 @@ void preempt(P* p) {
   p->attention.store(true, std::memory_order_relaxed);
   p->until_look.store(1, std::memory_order_relaxed);
   if (preempt_signal == 0) return;
-  M* const m = p->m.load(std::memory_order_relaxed);
+  M* const m = p->m.load(std::memory_order_acquire);  // pairs with the release where a P is given
   if (m == nullptr || !reserve_idle_m()) return;
   const uint32_t thread = m->thread_id.load(std::memory_order_relaxed);
   // A signal that comes when the goroutine has changed, or the M has lost its P, finds a reason to do nothing, or ends a slice early.

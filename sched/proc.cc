@@ -41,7 +41,7 @@ constexpr uint32_t kFreeGs = 64;
 constexpr uint32_t kFreeStacks = 64;
 constexpr uint32_t kMaxMs = 10'000;
 // Virtual; the scheduler needs little, what tri_blocking() runs on it may need more.
-constexpr size_t kMStack = size_t{1} * 1024 * 1024;
+constexpr size_t kMStack = fiber::kStackFactor * 1024 * 1024;
 
 enum class Runtime : uint32_t { kOff, kStarting, kOn };
 constinit std::atomic<Runtime> runtime{Runtime::kOff};
@@ -94,6 +94,7 @@ char*& link_of(char* stack_top) { return reinterpret_cast<char**>(stack_top)[-1]
 void release_stack(P* p, G* g) {
   char* const top = g->stack_top;
   fiber::destroy(g->fiber);
+  fiber::clean(top - g->stack_bytes, g->stack_bytes);
   g->fiber = nullptr;
   g->stack_top = nullptr;
   g->sp = nullptr;
@@ -245,6 +246,7 @@ void end_goroutine(bool adopt) {
     if (adopt && next->stack_bytes == g->stack_bytes) {
       next->stack_top = g->stack_top;
       next->fiber = g->fiber;
+      next->sp = next->stack_top;  // not null: it is not fresh any more, should it be preempted
       g->stack_top = nullptr;
       g->fiber = nullptr;
       g->sp = nullptr;
@@ -533,7 +535,7 @@ void wait_doorbell(M* m, Time until) {
 void acquire_p(M* m, P* p) {
   TRI_ASSERT(m->p == nullptr);
   m->p = p;
-  p->m.store(m, std::memory_order_relaxed);
+  p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
   arm_sysmon();
 }
 
@@ -547,7 +549,7 @@ void run(M* m, G* g) {
     M* const other = g->pinned;
     m->p = nullptr;
     enter_critical();
-    p->m.store(other, std::memory_order_relaxed);
+    p->m.store(other, std::memory_order_release);
     other->next_p = p;
     ring(other);
     leave_critical();
@@ -570,6 +572,7 @@ void* m_main(void* arg) {
   auto* const m = static_cast<M*>(arg);
   tri_tls_m = m;
   m->thread_id.store(sys::thread_id(), std::memory_order_relaxed);
+  prctl(PR_SET_NAME, "tri-worker");
   m->fiber = fiber::current();
   pthread_attr_t attributes;
   if (pthread_getattr_np(pthread_self(), &attributes) == 0) {
@@ -600,7 +603,7 @@ bool make_m(P* p, bool spinning) {
   }
   m->next_p = p;
   m->spinning = spinning;
-  if (p != nullptr) p->m.store(m, std::memory_order_relaxed);
+  if (p != nullptr) p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
   // Signals are kept out until the thread is what its handlers expect.
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
@@ -640,7 +643,7 @@ void give_p(M* m, P* p, bool spinning) {
     SpinGuard guard(sched.lock);
     m->next_p = p;
     m->spinning = spinning;
-    p->m.store(m, std::memory_order_relaxed);
+    p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
     polls = m->polls;
     m->doorbell.store(1, std::memory_order_release);  // pairs with the acquire in wait_doorbell()
   }

@@ -113,7 +113,7 @@ inline void wake_if_idle() {
   if (TRI_LIKELY(sched.light_fence)) {
     std::atomic_signal_fence(std::memory_order_seq_cst);
   } else {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
   }
   if (TRI_UNLIKELY(sched.idle.any()) && sched.spinning.load(std::memory_order_relaxed) == 0) wake_p();
 }

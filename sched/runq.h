@@ -132,7 +132,9 @@ class RunQ {
   bool has_ring() const { return head_.load(std::memory_order_relaxed) != tail_.load(std::memory_order_relaxed); }
 
   /// From now on there may be thieves. By the owner, before there are.
-  void share() { shared_ = true; }
+  void share() {
+    if (!shared_) shared_ = true;
+  }
   bool shared() const { return shared_; }
   /// In a forked child, or when nobody else knows the queue.
   void clear() {

@@ -8,6 +8,7 @@
 #include <atomic>
 
 #include "alloc/base/sys.h"
+#include "sched/fiber.h"
 #include "sched/netpoll.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
@@ -179,7 +180,7 @@ void make_thread() {
   pthread_attr_t attributes;
   pthread_attr_init(&attributes);
   pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, size_t{128} * 1024);
+  pthread_attr_setstacksize(&attributes, fiber::kStackFactor * 128 * 1024);
   pthread_attr_setsigmask_np(&attributes, &all);
   pthread_t thread;
   const bool made = pthread_create(&thread, &attributes, sysmon_main, nullptr) == 0;
