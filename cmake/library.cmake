@@ -9,7 +9,7 @@ foreach(part IN LISTS parts)
   target_sources(tri PRIVATE $<TARGET_OBJECTS:${part}>)
   target_include_directories(tri PRIVATE $<TARGET_PROPERTY:${part},INTERFACE_INCLUDE_DIRECTORIES>)
 endforeach()
-file(GLOB_RECURSE public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shim/include/*.h)
+file(GLOB_RECURSE public_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shim/include/*.h ${PROJECT_SOURCE_DIR}/shim/include/*.hpp)
 target_sources(tri PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}/shim/include FILES ${public_headers})
 
 target_link_libraries(tri PRIVATE $<BUILD_INTERFACE:tri_config> $<BUILD_INTERFACE:tri_library_flags>)

@@ -146,12 +146,13 @@ int Channel::receive(void* out, Time deadline) {
 
 // Waits with the lock held, which park() gives up.
 [[gnu::noinline]] int Channel::wait_send(const void* value, Time deadline) {
-  G* const g = current();
-  if (g == nullptr) {
+  G* const g = current_inline();
+  if (TRI_UNLIKELY(g == nullptr)) {
     lock_.unlock();
     return -ENOMEM;
   }
-  Waiter w(g, begin_wait(g));
+  Waiter w(g, begin_wait_inline(g));
+  w.sole = deadline == kForever && g->context == nullptr;
   w.elem = const_cast<void*>(value);
   senders_.push_back(&w);
   const int result = park(WaitReason::kSend, &lock_, deadline);
@@ -161,12 +162,13 @@ int Channel::receive(void* out, Time deadline) {
 }
 
 [[gnu::noinline]] int Channel::wait_receive(void* out, Time deadline) {
-  G* const g = current();
-  if (g == nullptr) {
+  G* const g = current_inline();
+  if (TRI_UNLIKELY(g == nullptr)) {
     lock_.unlock();
     return -ENOMEM;
   }
-  Waiter w(g, begin_wait(g));
+  Waiter w(g, begin_wait_inline(g));
+  w.sole = deadline == kForever && g->context == nullptr;
   w.elem = out;
   receivers_.push_back(&w);
   const int result = park(WaitReason::kReceive, &lock_, deadline);

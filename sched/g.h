@@ -94,6 +94,21 @@ struct alignas(64) G {
 static_assert(sizeof(G) <= 512, "a parked goroutine: a page, its share of page tables, and this, within 5 KiB");
 static_assert(std::atomic<WaitReason>::is_always_lock_free);
 
+/// begin_wait() and claim() of wait.h, for callers to whom a call is too much.
+[[gnu::always_inline]] inline WaitId begin_wait_inline(G* g) {
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) g->doorbell.store(0, std::memory_order_relaxed);
+  // Whoever reads this wait's number must not find the last one's deadline (see run_due()).
+  g->deadline.store(kForever, std::memory_order_relaxed);
+  // Even: open. Only the owner counts it up, and no claim of an earlier wait can succeed, so a plain store does.
+  const uint64_t id = (g->wait.load(std::memory_order_relaxed) | 1) + 1;
+  g->wait.store(id, std::memory_order_release);  // pairs with the acquire in run_due()
+  return id;
+}
+[[gnu::always_inline]] inline bool claim_inline(G* g, WaitId id) {
+  return g->wait.load(std::memory_order_relaxed) == id &&
+         g->wait.compare_exchange_strong(id, id | 1, std::memory_order_acq_rel, std::memory_order_relaxed);
+}
+
 /// A name for one goroutine, never used again: 0 is nobody's.
 using TaskId = uint64_t;
 inline TaskId make_task_id(uint32_t slot, uint32_t generation) { return (uint64_t{generation} << 32) | (slot + 1); }

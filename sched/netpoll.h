@@ -1,6 +1,6 @@
 // netpoll.h - What the scheduler's loop asks of the network poller. See netpoll.cc for the poller.
 //
-// One thread polls at a time (the caller sees to it). Used by: find_work, sysmon.
+// One thread polls at a time (the caller sees to it). Used by: find_work, sysmon, select, descriptor.
 #ifndef TRI_SCHED_NETPOLL_H
 #define TRI_SCHED_NETPOLL_H
 
@@ -8,11 +8,14 @@
 
 namespace tri::sched {
 
-/// True once a descriptor was registered: until then nobody needs to poll.
+class PollDesc;
+
+/// True once a goroutine has waited for a descriptor: until then nobody needs to poll.
 bool netpoll_active();
 /// Collects what has become ready. `until`: kNoWait does not block, kForever blocks until an event or netpoll_break().
 /// Goroutines that were claimed come back as a list linked by G::next, each with its result set as ready() would;
-/// plain threads have been woken already. Ends early and empty for a break or a signal.
+/// plain threads have been woken already. Ends early and empty for a break or a signal. Several threads may call it with kNoWait
+/// at once, beside the one that blocks.
 G* netpoll(Time until);
 /// Makes a blocked netpoll() return. Any thread.
 void netpoll_break();
@@ -25,6 +28,13 @@ void netpoll_reset_after_fork();
 [[nodiscard]] int netpoll_arm(int fd, bool write, G* g, WaitId id, int result_when_ready);
 /// Takes back what was armed; harmless if it has woken, or the descriptor was closed.
 void netpoll_disarm(int fd, bool write, G* g, WaitId id);
+
+/// For descriptor: makes sure that edges of `fd` reach g's kind of waiter. Called with d's lock held; netpoll_prepare(g) went before.
+int netpoll_register_locked(int fd, PollDesc* d, const G* g);
+/// Opens the poller for g's kind of waiter, if it is not. 0 or a negative errno.
+int netpoll_prepare(const G* g);
+/// Takes fd out of every poller.
+void netpoll_unregister(int fd);
 
 }  // namespace tri::sched
 

@@ -106,20 +106,8 @@ G* current() {
   return TRI_LIKELY(g != nullptr) ? g : make_stand_in();
 }
 
-WaitId begin_wait(G* g) {
-  if (TRI_UNLIKELY(g->kind == GKind::kThread)) g->doorbell.store(kQuiet, std::memory_order_relaxed);
-  // Whoever reads this wait's number must not find the last one's deadline (see run_due()).
-  g->deadline.store(kForever, std::memory_order_relaxed);
-  // Even: open. Only the owner counts it up, and no claim of an earlier wait can succeed, so a plain store does.
-  const uint64_t id = (g->wait.load(std::memory_order_relaxed) | 1) + 1;
-  g->wait.store(id, std::memory_order_release);  // pairs with the acquire in run_due()
-  return id;
-}
-
-bool claim(G* g, WaitId id) {
-  return g->wait.load(std::memory_order_relaxed) == id &&
-         g->wait.compare_exchange_strong(id, id | 1, std::memory_order_acq_rel, std::memory_order_relaxed);
-}
+WaitId begin_wait(G* g) { return begin_wait_inline(g); }
+bool claim(G* g, WaitId id) { return claim_inline(g, id); }
 
 namespace {
 

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "alloc/malloc.h"
+#include "sched/m.h"
 #include "sched/mutex.h"
 #include "sched/spin.h"
 
@@ -46,7 +47,12 @@ size_t count_stripes() {
   return n < kMostStripes ? n : kMostStripes;
 }
 
-size_t my_stripe() { return static_cast<size_t>(mix(arch::thread_pointer())) & (count_stripes() - 1); }
+// That of the P, for a goroutine; it may be another one before the stripe is locked, which does no harm.
+size_t my_stripe() {
+  const M* const m = current_m();
+  const P* const p = m == nullptr ? nullptr : m->p;
+  return (p != nullptr ? p->id : static_cast<size_t>(mix(arch::thread_pointer()))) & (count_stripes() - 1);
+}
 
 }  // namespace
 

@@ -4,7 +4,7 @@
 // age() the objects become victims, still to be had when nothing else is there, and the victims of the last age() are dropped;
 // so a pool in use keeps its objects over an age, and an idle one is empty after two.
 //
-// A stripe is a stack of objects under a short lock, chosen by the calling thread: mostly nobody else wants it, so get() and put() are
+// A stripe is a stack of objects under a short lock, chosen by the P, or by the thread that has none: mostly nobody else wants it, so get() and put() are
 // one locked instruction each. Who finds its stripe empty looks into the others, then at the victims, then makes one.
 //
 // age_pools() ages all pools; who collects garbage or watches memory calls it. Pools register themselves with their first

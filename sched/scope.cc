@@ -5,16 +5,9 @@
 #include <new>
 
 #include "alloc/malloc.h"
+#include "sched/proc.h"
 
 namespace tri::sched {
-namespace {
-
-constinit std::atomic<Spawn> spawn_hook{nullptr};
-
-}  // namespace
-
-void set_spawn(Spawn spawn) { spawn_hook.store(spawn, std::memory_order_relaxed); }
-
 struct Scope::Task {
   Scope* scope;
   int (*fn)(void*);
@@ -30,8 +23,6 @@ int Scope::open(Context* parent, Time deadline, uint32_t limit) {
 }
 
 int Scope::go(int (*fn)(void*), void* arg, Time deadline) {
-  const Spawn spawn = spawn_hook.load(std::memory_order_relaxed);
-  if (spawn == nullptr) return -ENOSYS;
   if (limited_) {
     if (const int result = places_.acquire(1, deadline); result != 0) return result;
   }
@@ -40,7 +31,7 @@ int Scope::go(int (*fn)(void*), void* arg, Time deadline) {
   if (task != nullptr) {
     *task = {this, fn, arg};
     tasks_.add(1);
-    result = spawn(&run, task);
+    result = sched::go(&run, task);
     if (TRI_LIKELY(result == 0)) return 0;
     deallocate(task);
     tasks_.done();

@@ -43,10 +43,6 @@ class Scope {
 
 static_assert(sizeof(Scope) == 48);
 
-/// How a goroutine is started: fn(arg) in one of its own; 0 or a negative errno.
-using Spawn = int (*)(void (*fn)(void*), void* arg);
-void set_spawn(Spawn spawn);
-
 }  // namespace tri::sched
 
 #endif

@@ -61,9 +61,10 @@ class Selection {
   int run(Time deadline);
 
  private:
-  int survey();
+  int survey(uint64_t* candidates);
   int try_all(bool locked);
   int try_block(size_t from, bool locked);
+  int try_candidates(size_t from, uint64_t candidates, bool locked);
   bool may_be_ready(const Case& c);
   bool attempt(Case& c, bool locked);
   bool make_room();
@@ -93,11 +94,36 @@ class Selection {
   alignas(Registration) char registrations_here_[kOnStack * sizeof(Registration)];
 };
 
-// What kinds of cases there are, and the earliest moment.
-inline int Selection::survey() {
+// Without locks, so no more than a hint where channels are concerned.
+inline bool Selection::may_be_ready(const Case& c) {
+  switch (c.kind) {
+    case CaseKind::kSend:
+      return c.object != nullptr && channel_of(c)->may_send();
+    case CaseKind::kReceive:
+      return c.object != nullptr && channel_of(c)->may_receive();
+    case CaseKind::kNone:
+      return false;
+    case CaseKind::kReadable:
+    case CaseKind::kWritable: {
+      const int ready = c.fd >= 0 ? poll_now(c) : 0;
+      if (ready < 0) failure_ = ready;
+      return ready > 0;
+    }
+    case CaseKind::kAt:
+      if (now_ == 0) now_ = now();
+      return c.when <= now_;
+    case CaseKind::kDone:
+      return c.object != nullptr && context_of(c)->error() != 0;
+  }
+  return false;
+}
+
+// What kinds of cases there are, which of the first may be ready, and the earliest moment.
+inline int Selection::survey(uint64_t* candidates) {
   for (size_t i = 0; i < n_; ++i) {
     Case& c = cases_[i];
     c.closed = false;
+    if (TRI_LIKELY(i < kBlock)) *candidates |= uint64_t{may_be_ready(c)} << i;
     switch (c.kind) {
       case CaseKind::kSend:
       case CaseKind::kReceive:
@@ -124,30 +150,6 @@ inline int Selection::survey() {
   return 0;
 }
 
-// Without locks, so no more than a hint where channels are concerned.
-inline bool Selection::may_be_ready(const Case& c) {
-  switch (c.kind) {
-    case CaseKind::kSend:
-      return c.object != nullptr && channel_of(c)->may_send();
-    case CaseKind::kReceive:
-      return c.object != nullptr && channel_of(c)->may_receive();
-    case CaseKind::kNone:
-      return false;
-    case CaseKind::kReadable:
-    case CaseKind::kWritable: {
-      const int ready = c.fd >= 0 ? poll_now(c) : 0;
-      if (ready < 0) failure_ = ready;
-      return ready > 0;
-    }
-    case CaseKind::kAt:
-      if (now_ == 0) now_ = now();
-      return c.when <= now_;
-    case CaseKind::kDone:
-      return c.object != nullptr && context_of(c)->error() != 0;
-  }
-  return false;
-}
-
 // Does the case, if it is still ready. `locked`: the channels are, and stay so; who is to be woken then is left in wake_.
 inline bool Selection::attempt(Case& c, bool locked) {
   Channel* const channel = channel_of(c);
@@ -172,11 +174,18 @@ inline int Selection::try_block(size_t from, bool locked) {
     if (locked && channel_of(cases_[from + i]) == nullptr) continue;
     candidates |= uint64_t{may_be_ready(cases_[from + i])} << i;
   }
+  return try_candidates(from, candidates, locked);
+}
+
+inline int Selection::try_candidates(size_t from, uint64_t candidates, bool locked) {
   while (candidates != 0) {
     uint64_t rest = candidates;
-    const int count = std::popcount(candidates);
-    for (uint32_t skip = count == 1 ? 0 : random_below(static_cast<uint32_t>(count)); skip != 0; --skip)
-      rest &= rest - 1;
+    if ((candidates & (candidates - 1)) != 0) {
+      // Counted by hand: there are few, and the instruction is not on every processor.
+      uint32_t count = 0;
+      for (uint64_t c = candidates; c != 0; c &= c - 1) ++count;
+      for (uint32_t skip = random_below(count); skip != 0; --skip) rest &= rest - 1;
+    }
     const size_t i = from + static_cast<size_t>(std::countr_zero(rest));
     if (attempt(cases_[i], locked)) return static_cast<int>(i);
     candidates &= ~(rest & -rest);
@@ -227,8 +236,10 @@ void Selection::unlock_channels() {
 }
 
 int Selection::run(Time deadline) {
-  if (const int error = survey(); TRI_UNLIKELY(error != 0)) return error;
-  if (const int i = try_all(false); TRI_LIKELY(i != kNone)) return i;
+  uint64_t candidates = 0;
+  if (const int error = survey(&candidates); TRI_UNLIKELY(error != 0)) return error;
+  const int i = TRI_LIKELY(n_ <= kBlock) ? try_candidates(0, candidates, false) : try_all(false);
+  if (TRI_LIKELY(i != kNone)) return i;
   if (TRI_UNLIKELY(failure_ != 0)) return failure_;
   // Of one channel, or none, the look that found it not ready was at one moment.
   if (deadline <= kNoWait && channels_ <= 1) return -EAGAIN;
@@ -240,12 +251,12 @@ int Selection::wait(Time deadline) {
   collect_channels();
   lock_channels();
   int i = try_all(true);
-  if (i != kNone || deadline <= kNoWait || (g_ = current()) == nullptr) {
+  if (i != kNone || deadline <= kNoWait || (g_ = current_inline()) == nullptr) {
     unlock_channels();
     if (wake_ != nullptr) ready(wake_->g, wake_->result);
     return i != kNone ? i : deadline <= kNoWait ? -EAGAIN : -ENOMEM;
   }
-  id_ = begin_wait(g_);
+  id_ = begin_wait_inline(g_);
   enqueue();
   // From here on we may be woken; park() then returns at once. The last lock is given up by park(), so that whoever wakes us by it
   // finds us parked; descriptors and contexts are armed without one.

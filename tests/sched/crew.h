@@ -65,8 +65,10 @@ void until(Fn&& condition) {
 
 }  // namespace tri::sched::test
 
-#define TRI_WITH_CREW(suite)              \
-  class suite : public test::WithCrew {}; \
-  INSTANTIATE_TEST_SUITE_P(By, suite, ::testing::Values(test::Kind::kThreads, test::Kind::kGoroutines, test::Kind::kBoth), test::name_of_kind)
+#define TRI_WITH_CREW(suite)                                                                                    \
+  class suite : public test::WithCrew {};                                                                       \
+  INSTANTIATE_TEST_SUITE_P(By, suite,                                                                           \
+                           ::testing::Values(test::Kind::kThreads, test::Kind::kGoroutines, test::Kind::kBoth), \
+                           test::name_of_kind)
 
 #endif

@@ -167,15 +167,18 @@ TEST_P(MutexOf, ACancelledContextEndsLockUntilButNotLock) {
   Context* const context = Context::create(nullptr, kForever, nullptr, nullptr);
   m.lock();
   std::atomic<int> locked{0};
+  std::atomic<bool> cancelled{false};
   crew.go([&] {
     attach_context(context);
     EXPECT_EQ(m.lock_until(kForever), -ECANCELED);
+    cancelled.store(true);
     m.lock();
     locked.fetch_add(1);
     m.unlock();
     attach_context(nullptr);
   });
   context->cancel();
+  test::until([&] { return cancelled.load(); });
   const Time until = ms(3);
   while (now() < until) yield();
   EXPECT_EQ(locked.load(), 0);
