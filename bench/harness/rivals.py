@@ -17,6 +17,7 @@ from runner import Failure, Progress, rotated
 SCHED = ["tri", "go", "boost", "threads"]
 CONTAINERS = ["tri", "std", "go"]
 BASE = "go"
+TIMEOUT_S = 60
 
 # workload -> (times as fast as Go on one processor, on two)
 WANTED = {
@@ -100,7 +101,7 @@ def sched(folder, rounds, scale, only, processors, failures):
                         continue
                     try:
                         command = [contender.program, name, "--procs", procs, "--scale", scale]
-                        found = [json.loads(line) for line in lines_of(command, 120)]
+                        found = [json.loads(line) for line in lines_of(command, TIMEOUT_S)]
                     except (Failure, ValueError) as e:
                         lost.add((contender.name, name, procs))
                         failures.append(f"{name} on {procs} with {contender.name}: {e}")

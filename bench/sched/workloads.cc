@@ -394,9 +394,9 @@ template <class B>
 void timers() {
   if constexpr (B::kHasTimers) {
     const size_t n = scaled(1'000'000);
-    std::vector<typename B::Timer> all(n);
     std::atomic<size_t> fired{0};
     const int64_t before = memory_bytes();
+    std::vector<typename B::Timer> all(n);
     const int64_t cpu = cpu_ns();
     const int64_t first = now_ns() + 2'000'000'000;
     for (size_t i = 0; i < n; ++i) {

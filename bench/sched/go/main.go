@@ -372,9 +372,9 @@ func sleepers() {
 
 func timers() {
 	n := scaled(1_000_000)
-	all := make([]*time.Timer, n)
 	var fired int64
 	before, cpu := memoryBytes(), cpuNs()
+	all := make([]*time.Timer, n)
 	first := time.Now().Add(2 * time.Second)
 	for i := range all {
 		all[i] = time.AfterFunc(time.Until(first.Add(time.Duration(i*7919%n*1000))), func() { atomic.AddInt64(&fired, 1) })
