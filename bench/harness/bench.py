@@ -5,7 +5,8 @@ OVERVIEW. A job (job.py) is one command: a workload of bench/workloads or a real
 (contenders.py) is a library to preload. The runner (runner.py) runs every job under every contender once per round, so that
 whatever slows the machine down for a while slows all of them, and takes wall time, CPU time, peak RSS and page faults
 from the kernel. stats.py makes medians, ratios and means of it, text.py tables, page.py a page to look at. extras.py holds
-what is not a job: single paths, the cost of a start, an idle process.
+what is not a job: single paths, the cost of a start, an idle process. rivals.py compares programs that were written once
+for each runtime: the scheduler's workloads, slices and maps.
 
 A ratio is always a contender's median over that of the best *peer* in the same job, so "1.00" is another winner in
 each row, and a mean near 1 means: as good as whichever peer is best at each thing.
@@ -29,6 +30,7 @@ import contenders as allocators  # noqa: E402
 import extras  # noqa: E402
 import page  # noqa: E402
 import programs  # noqa: E402
+import rivals  # noqa: E402
 import runner  # noqa: E402
 import stats  # noqa: E402
 import text  # noqa: E402
@@ -55,7 +57,10 @@ def parse():
     parser.add_argument("--paths", action="store_true", help="single paths of malloc and free instead of programs")
     parser.add_argument("--startup", action="store_true", help="what a preload costs a program that does nothing")
     parser.add_argument("--idle", action="store_true", help="memory of a process that has freed it and does nothing")
-    parser.add_argument("--all", action="store_true", help="jobs, paths, startup and idle")
+    parser.add_argument("--sched", action="store_true", help="the scheduler beside Go, Boost.Fiber and threads")
+    parser.add_argument("--containers", action="store_true", help="slices and maps beside Go's and those of C++")
+    parser.add_argument("--procs", default="1,2", help="processors for --sched (default: 1,2)")
+    parser.add_argument("--all", action="store_true", help="all of these, and the jobs")
     parser.add_argument("--list", action="store_true", help="names of the jobs")
     parser.add_argument(
         "--out", metavar="FOLDER", type=Path, default=ROOT / "build/bench", help="default: build/bench"
@@ -71,7 +76,7 @@ def parse():
     args.rounds = args.rounds or (1 if args.quick else 5)
     args.scale = args.scale or (0.1 if args.quick else 1.0)
     args.lib = args.lib or str(ROOT / "build/release/libtri.so")
-    args.extra = args.paths or args.startup or args.idle
+    args.extra = args.paths or args.startup or args.idle or args.sched or args.containers
     return args
 
 
@@ -130,6 +135,14 @@ def main():
         result["startup"] = extras.startup(args.build / "tools", contenders, 20 if args.quick else 500)
     if args.idle or args.all:
         result["idle"] = extras.idle(args.build / "tools", contenders, 1 if args.quick else min(3, args.rounds))
+
+    if args.sched or args.all:
+        processors = [int(n) for n in args.procs.split(",")]
+        result["sched"] = rivals.sched(args.build / "sched", args.rounds, args.scale, args.only, processors, failures)
+    if args.containers or args.all:
+        result["containers"] = rivals.containers(
+            args.build / "containers", args.rounds, args.quick, args.only, failures
+        )
 
     text.show(result)
     (args.out / "result.json").write_text(json.dumps(result, indent=1))

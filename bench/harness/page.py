@@ -14,6 +14,10 @@ COLOURS = {
     "jemalloc": ("#d55e00", "#f0883e"),
     "mimalloc": ("#0072b2", "#58a6ff"),
     "tcmalloc": ("#009e73", "#3fb68b"),
+    "go": ("#0097a7", "#4dd0e1"),
+    "boost": ("#8d6e00", "#e3b341"),
+    "threads": ("#5e4fa2", "#b197fc"),
+    "std": ("#7f3b08", "#d2a679"),
     OURS: ("#b5179e", "#ff6fd8"),
 }
 SPARE = [("#8d6e00", "#e3b341"), ("#5e4fa2", "#b197fc"), ("#7f3b08", "#d2a679"), ("#2a7f8e", "#56d4dd")]
@@ -96,6 +100,24 @@ def paths(result):
     return section("Paths", words, card(svg.dots(rows, OURS, ceiling=16)))
 
 
+def rivals(result, part, title, words):
+    """Rows of programs written for several runtimes, as ratios to Go (to the first one where there is no Go)."""
+    if not result.get(part):
+        return ""
+    rows = []
+    for key, row in result[part]["rows"].items():
+        by, unit = row["by"], row["unit"]
+        base = max(by.get(result[part]["base"], next(iter(by.values())))["median"], 1e-9)
+        workload, _, procs = key.partition("@")
+        label, group = (f"{workload} on {procs}", "") if procs else (key.partition("/")[2], key.partition("/")[0])
+        marks = {
+            name: (s["median"] / base, s["q1"] / base, s["q3"] / base, f"{name}: {s['median']:.4g} {unit}")
+            for name, s in by.items()
+        }
+        rows.append((label, group.replace("_", " "), marks))
+    return section(title, words, card(svg.dots(rows, OURS, ceiling=64, floor=0.02)))
+
+
 def startup(result):
     if not result.get("startup"):
         return ""
@@ -162,8 +184,14 @@ JOB_SECTIONS = [
 ]
 
 
+RIVAL_SECTIONS = [
+    ("sched", "Scheduler", "The same workloads on each runtime, on one and two processors, as a ratio to Go's."),
+    ("containers", "Slices and maps", "Time of one operation as a ratio to Go's, by number of entries."),
+]
+
+
 def render(result):
-    names = result["contenders"]
+    names = list(dict.fromkeys(result["contenders"] + rival_names(result)))
     palette = colours(names)
     about = (
         f"{result['machine']}. {result['date']}, {result['rounds']} interleaved rounds at scale {result['scale']:g}."
@@ -175,6 +203,7 @@ def render(result):
         for n in names
     ]
     sections = [troubles(result), overview(result), *(jobs(result, *words) for words in JOB_SECTIONS)]
+    sections += [rivals(result, *words) for words in RIVAL_SECTIONS]
     sections += [paths(result), startup(result), idle(result), figures(result)]
     return PAGE.substitute(
         light="".join(f"--c-{i}: {palette[n][0]}; " for i, n in enumerate(names)),
@@ -184,6 +213,10 @@ def render(result):
         about=esc(about),
         body="".join(sections),
     )
+
+
+def rival_names(result):
+    return [name for part in ("sched", "containers") if result.get(part) for name in result[part]["contenders"]]
 
 
 def to_reference(result):

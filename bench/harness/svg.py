@@ -43,11 +43,11 @@ def ours_last(names, ours):
 class LogScale:
     """Ratios on a logarithmic axis: twice as slow is as far from 1 as twice as fast. What lies beyond sticks to its end."""
 
-    TICKS = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16]
+    TICKS = [0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 30, 60]
 
-    def __init__(self, values, begin, end, ceiling):
+    def __init__(self, values, begin, end, ceiling, floor=0.5):
         values = list(values) or [1.0]
-        self.low = max(0.5, min(min(values) * 0.95, 0.95))
+        self.low = max(floor, min(min(values) * 0.95, 0.95))
         self.high = min(ceiling, max(max(values) * 1.05, 1.5))
         self.begin, self.end = begin, end
 
@@ -70,10 +70,10 @@ def tick_line(tick, x1, y1, x2, y2):
     return line("one" if tick == 1 else "grid", x1, y1, x2, y2)
 
 
-def dots(rows, ours, width=860, ceiling=8.0):
+def dots(rows, ours, width=860, ceiling=8.0, floor=0.5):
     """A line per row (label, group, {contender: (ratio, low, high, title)}). A band joins low and high."""
     left, right, step, top = 190, width - 24, 24, 30
-    scale = LogScale([r[0] for _, _, row in rows for r in row.values()], left, right, ceiling)
+    scale = LogScale([r[0] for _, _, row in rows for r in row.values()], left, right, ceiling, floor)
     parts, y, group_before = [], top, None
     for label, group, row in rows:
         if group != group_before:

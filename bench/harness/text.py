@@ -2,6 +2,7 @@
 
 import sys
 
+import rivals
 import stats
 from contenders import OURS, REFERENCE
 
@@ -101,6 +102,24 @@ def idle_table(idle):
         )
 
 
+def rivals_table(title, part):
+    names = part["contenders"]
+    rows = []
+    for key, row in part["rows"].items():
+        line = f"{key:26}"
+        for name in names:
+            s = row["by"].get(name)
+            line += f"{s['median']:11.4g}" if s else f"{'-':>11}"
+        gain, wanted = rivals.gain(row), rivals.wanted(key)
+        line += f" {row['unit']:3}" + (f"{gain:8.2f}" if gain else f"{'-':>8}")
+        line += f"{wanted:8g}" if wanted else " " * 8
+        line += f"   ±{max(stats.half_width(s) for s in row['by'].values()):4.0%}"
+        short = gain and wanted and gain < wanted
+        rows.append(paint(line, "33") if short else line)
+    header = f"{'':26}" + "".join(f"{n:>11}" for n in names) + f"{'go/tri':>12}{'wanted':>8}   spread"
+    table(f"{title}: medians, lower is better; go/tri: how many times as fast as Go", header, rows)
+
+
 def show(result):
     if result["summary"]:
         for metric in stats.METRICS:
@@ -111,6 +130,9 @@ def show(result):
         startup_table(result["startup"])
     if result.get("idle"):
         idle_table(result["idle"])
+    for title in ("sched", "containers"):
+        if result.get(title):
+            rivals_table(title, result[title])
     for line in result["skipped"]:
         print(paint(f"left out: {line}", "33"))
     for line in result["failures"]:

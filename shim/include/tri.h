@@ -6,6 +6,7 @@
 
 #include "tri/alloc.h"
 #include "tri/chan.h"
+#include "tri/container.h"
 #include "tri/context.h"
 #include "tri/net.h"
 #include "tri/sched.h"
