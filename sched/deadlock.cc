@@ -63,7 +63,8 @@ uint32_t threads_asleep_for_ever() {
 }  // namespace
 
 void check_deadlock() {
-  if (!main_waits.load(std::memory_order_acquire) || netpoll_active() || busy_procs() != 0 || sched.globq.size() != 0)
+  if (!main_waits.load(std::memory_order_acquire) || !runtime_started() || netpoll_active() || busy_procs() != 0 ||
+      sched.globq.size() != 0)
     return;
   uint32_t ms = 0;
   {
