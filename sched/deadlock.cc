@@ -46,8 +46,8 @@ uint32_t count_threads() {
   return count;
 }
 
-/// Threads that only a goroutine, or one another, can wake.
-uint32_t threads_asleep_for_ever() {
+/// Threads that only a goroutine, or one another, can wake. Adds the numbers of their waits to *print.
+uint32_t threads_asleep_for_ever(uint64_t* print) {
   uint32_t asleep = 0;
   for (uint32_t i = 0; i < g_count(); ++i) {
     const G* const g = g_at(i);
@@ -56,25 +56,48 @@ uint32_t threads_asleep_for_ever() {
     if ((g->wait.load(std::memory_order_relaxed) & 1) != 0 || g->deadline.load(std::memory_order_relaxed) != kForever)
       continue;
     ++asleep;
+    *print += g->wait.load(std::memory_order_relaxed);
   }
   return asleep;
 }
 
 }  // namespace
 
-void check_deadlock() {
-  if (!main_waits.load(std::memory_order_acquire) || netpoll_active() || busy_procs() != 0 || sched.globq.size() != 0)
-    return;
+namespace {
+
+// Of the last look, by the one M that keeps the timers: a number that changes whenever anything has run or begun to wait.
+constinit uint64_t last_print = 0;
+
+/// A picture in which all is asleep, taken piece by piece; 0 if it is not.
+uint64_t look_for_deadlock() {
+  if (!main_waits.load(std::memory_order_acquire) || !runtime_started() || netpoll_active()) return 0;
+  uint64_t print = 1;
   uint32_t ms = 0;
   {
     SpinGuard guard(sched.lock);
     for (const M* m = sched.all_ms; m != nullptr; m = m->next_all) {
-      if (m->blocking_depth != 0) return;
+      if (m->blocking_depth != 0) return 0;
       if (m->thread_id.load(std::memory_order_relaxed) != 0) ++ms;
+    }
+    for (uint32_t i = 0; i < sched.procs.load(std::memory_order_relaxed); ++i) {
+      print += sched.ps[i].load(std::memory_order_relaxed)->slice.load(std::memory_order_relaxed);
     }
   }
   // Ours: the Ms, sysmon. A background thread of the allocator counts as foreign: better silent than wrong.
-  if (count_threads() != ms + 1 + threads_asleep_for_ever()) return;
+  if (count_threads() != ms + 1 + threads_asleep_for_ever(&print)) return 0;
+  // Last, so that what a thread did before it was seen asleep shows here.
+  if (busy_procs() != 0 || sched.globq.size() != 0 || earliest_timer() != kForever) return 0;
+  return print;
+}
+
+}  // namespace
+
+void check_deadlock() {
+  const uint64_t print = look_for_deadlock();
+  const uint64_t before = last_print;
+  last_print = print;
+  // Twice the same, at least a millisecond apart (see keep()): nothing moved while the picture was taken.
+  if (print == 0 || print != before) return;
   Line line;
   line.text("tri: all goroutines are asleep: deadlock!").in_program().write_to(2);
   dump_tasks(2);

@@ -17,6 +17,9 @@ constexpr int kStealRounds = 4;
 // A victim's next goroutine is taken when it has waited at least this long: one that was just readied runs there in a moment, with its data in that cache.
 constexpr Time kNextAge = 3'000;
 constexpr uint32_t kMaxFruitless = 1024;
+// Looks for a deadlock after 1, 2, 4 ... 512 ms without anything to do.
+constexpr int kDeadlockLooks = 10;
+constexpr Time kFirstLook = 1'000'000;
 
 P* p_at(uint32_t i) { return sched.ps[i].load(std::memory_order_acquire); }
 
@@ -145,6 +148,7 @@ G* wait_as_keeper(M* m, bool polls, Time until) {
 
 /// The M that keeps the time: sleeps until the next timer, or an event of the network. Returns with a P, or without.
 void keep(M* m) {
+  int looks = 0;
   for (;;) {
     const bool polls = netpoll_active();
     {
@@ -161,8 +165,13 @@ void keep(M* m) {
     sched.keeper_until.store(until, std::memory_order_seq_cst);
     G* list = nullptr;
     if (earliest_timer() >= until && !(work_is_somewhere() && sched.idle.any())) {
-      if (until == kForever) check_deadlock();
-      list = wait_as_keeper(m, polls, until);
+      Time at_most = until;
+      if (until == kForever && main_waits.load(std::memory_order_relaxed)) {
+        check_deadlock();
+        // Threads on their way to sleep are no deadlock yet: another look, and later ones, but not for ever.
+        if (looks < kDeadlockLooks) at_most = now() + (kFirstLook << looks++);
+      }
+      list = wait_as_keeper(m, polls, at_most);
     }
     bool is_reserved;
     {

@@ -65,8 +65,11 @@ int tri_main(void (*fn)(void*), void* arg) {
   TaskId id = 0;
   options.name = "main";
   options.id = &id;
-  if (const int error = go(fn, arg, options); error != 0) return error;
   main_waits.store(true, std::memory_order_release);
+  if (const int error = go(fn, arg, options); error != 0) {
+    main_waits.store(false, std::memory_order_release);
+    return error;
+  }
   const int result = join(id, kForever);
   main_waits.store(false, std::memory_order_release);
   return result;
