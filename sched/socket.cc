@@ -13,9 +13,9 @@
 #include <cstring>
 
 #include "alloc/base/check.h"
-#include "sched/syscall.h"
 #include "sched/descriptor.h"
 #include "sched/resolve.h"
+#include "sched/syscall.h"
 #include "tri_arch.h"
 
 namespace tri::sched {
