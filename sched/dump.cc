@@ -3,8 +3,6 @@
 
 #include <dlfcn.h>
 
-#include <cstring>
-
 #include "alloc/base/print.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
@@ -14,6 +12,9 @@ namespace tri::sched {
 namespace {
 
 constexpr int kMaxFrames = 32;
+
+// Records and stacks are never unmapped, so to read one that has just become somebody else's tells an old or a mixed story, and no worse.
+#define TRI_RACY [[gnu::no_sanitize_thread]]
 
 void print_code(Line& line, uint64_t address) {
   Dl_info info{};
@@ -25,7 +26,7 @@ void print_code(Line& line, uint64_t address) {
 
 /// The stack of a goroutine that waits: by the saved frame pointer, as far as the chain goes upward within the stack. Code that is built
 /// without frame pointers breaks it off.
-void print_stack(int fd, const G* g) {
+TRI_RACY void print_stack(int fd, const G* g) {
   const char* const top = g->stack_top;
   const auto* const sp = static_cast<const char*>(g->sp);
   if (top == nullptr || sp == nullptr || sp >= top || sp < top - g->stack_bytes) return;
@@ -46,7 +47,7 @@ void print_stack(int fd, const G* g) {
   }
 }
 
-const char* state_of(const G* g, GState state) {
+TRI_RACY const char* state_of(const G* g, GState state) {
   if (g->kind == GKind::kThread)
     return g->reason.load(std::memory_order_relaxed) == WaitReason::kNone ? "runs" : "waits";
   switch (state) {
@@ -62,12 +63,15 @@ const char* state_of(const G* g, GState state) {
   return "ended";
 }
 
-void print_g(int fd, const G* g, GState state, Time at) {
+TRI_RACY void print_g(int fd, const G* g, GState state, Time at) {
   Line line;
   line.text(g->kind == GKind::kThread ? "thread " : "goroutine ").number(uint64_t{g->slot} + 1);
   const uint32_t generation = g->generation.load(std::memory_order_relaxed);
   if (generation != 0) line.text(".").number(uint64_t{generation});
-  if (g->name[0] != 0) line.text(" \"").text(g->name, strnlen(g->name, sizeof g->name)).text("\"");
+  char name[kMaxName];
+  size_t length = 0;
+  while (length < sizeof name && (name[length] = g->name[length]) != 0) ++length;
+  if (length != 0) line.text(" \"").text(name, length).text("\"");
   line.text(": ").text(state_of(g, state));
   if (state == GState::kWaiting || g->kind == GKind::kThread) {
     const WaitReason reason = g->reason.load(std::memory_order_relaxed);

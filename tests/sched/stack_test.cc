@@ -6,7 +6,6 @@
 
 #include "alloc/base/sys.h"
 #include "sched/dump.h"
-#include "tests/alloc/fork_support.h"
 #include "tests/sched/sched_support.h"
 
 namespace tri::sched {
@@ -129,6 +128,17 @@ TEST(Parked, HundredThousandCostAPageEach) {
   }
   stop = true;
   EXPECT_TRUE(eventually([&] { return arrived == 0; }));
+}
+
+/// As the shim does it: the allocator's handlers are registered first, so they run inside of the scheduler's, which keep preemption out.
+[[gnu::constructor]] void register_allocator() { pthread_atfork(fork_prepare, fork_parent, fork_child); }
+
+template <class Fn>
+int in_forked_child(Fn&& fn) {
+  fflush(stdout);
+  const pid_t pid = fork();
+  if (pid == 0) _exit(fn());
+  return wait_for(pid);
 }
 
 TEST(Fork, GivesTheChildTheGoroutineThatForked) {
