@@ -99,7 +99,7 @@ void MCache::counted_down(Span* s) {
       became_empty(s);
       break;
     default:
-      TRI_CHECK(!"the owner's span is in one of its places");
+      TRI_CHECK(false && "the owner's span is in one of its places");
   }
 }
 

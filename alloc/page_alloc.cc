@@ -117,7 +117,7 @@ size_t PageAlloc::find_in(const Arena* arena, size_t count) {
     if (chunk.longest >= count) return arena->allocated.find_clear_run(count, first, first + kChunkPages);
     run = chunk.end == kChunkPages ? run + kChunkPages : chunk.end;
   }
-  TRI_CHECK(!"the summary promised a run");
+  TRI_CHECK(false && "the summary promised a run");
   __builtin_unreachable();
 }
 

@@ -22,7 +22,7 @@ constexpr size_t kPagesWorthASecondThread = 64 * 1024 * 1024 / kPageSize;
 // The thread ends after so many ticks without work.
 constexpr int kIdleTicks = 10;
 
-constinit std::atomic<int64_t> half_life_ns{1'000'000'000};
+constinit std::atomic<int64_t> half_life_now{1'000'000'000};  // ns
 
 enum class Background : uint32_t { kNone, kRunning };
 constinit std::atomic<Background> background{Background::kNone};
@@ -53,7 +53,7 @@ void step(int64_t now) {
   if (stepping.exchange(true, std::memory_order_acquire)) return;
   const int64_t elapsed = now - last_step.load(std::memory_order_relaxed);
   last_step.store(now, std::memory_order_relaxed);
-  const size_t pages = decayed_pages(heap.take_lowest_dirty(), elapsed, half_life_ns.load(std::memory_order_relaxed));
+  const size_t pages = decayed_pages(heap.take_lowest_dirty(), elapsed, half_life_now.load(std::memory_order_relaxed));
   if (pages != 0) heap.purge(pages);
   stepping.store(false, std::memory_order_release);
 }
@@ -98,8 +98,8 @@ size_t decayed_pages(size_t unused, int64_t elapsed_ns, int64_t half_life_ns) {
 
 namespace scavenger {
 
-void set_half_life(int64_t ns) { half_life_ns.store(ns, std::memory_order_relaxed); }
-int64_t half_life() { return half_life_ns.load(std::memory_order_relaxed); }
+void set_half_life(int64_t ns) { half_life_now.store(ns, std::memory_order_relaxed); }
+int64_t half_life() { return half_life_now.load(std::memory_order_relaxed); }
 
 void poll() {
   const size_t dirty = heap.dirty_pages();

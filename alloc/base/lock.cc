@@ -12,9 +12,9 @@ constexpr uint32_t kWaiters = 1U << 31;
 constexpr int kSpins = 100;
 
 // Debug builds: the ranks that this thread holds, one bit each.
-constinit thread_local uint32_t held_ranks = 0;
+[[maybe_unused]] constinit thread_local uint32_t held_ranks = 0;
 
-uint32_t bit_of(LockRank rank) { return 1U << static_cast<unsigned>(rank); }
+[[maybe_unused]] uint32_t bit_of(LockRank rank) { return 1U << static_cast<unsigned>(rank); }
 
 void note_locked(LockRank rank) {
   if constexpr (kDebug) held_ranks |= bit_of(rank);
