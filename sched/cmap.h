@@ -92,7 +92,7 @@ class ConcurrentMap {
   Table* retired_;                 // lock_
   uint64_t seed_;                  // constant after the first use
   Mutex lock_;
-  uintptr_t reserved_[4];
+  [[maybe_unused]] uintptr_t reserved_[4];
 };
 
 static_assert(sizeof(ConcurrentMap) == 96);
