@@ -23,9 +23,10 @@ namespace {
 
 using namespace tri_test;
 
+// Less than the 64 MiB that are worth a second thread.
 void use_the_heap() {
-  static void* held[20000];
-  for (size_t i = 0; i < 20000; ++i) {
+  static void* held[10000];
+  for (size_t i = 0; i < 10000; ++i) {
     held[i] = i % 7 == 0 ? calloc(1, i) : malloc(i % 4000);
     require(held[i] != nullptr, "memory");
   }
