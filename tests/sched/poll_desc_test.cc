@@ -113,10 +113,20 @@ TEST_F(PollDescTest, AnEdgeWakesAllWhoWait) {
 }
 
 TEST_F(PollDescTest, AHangUpWakesBothSides) {
-  std::thread reader([&] { EXPECT_EQ(wait(kRead, d.side(false).stamp(), 0), 0); });
-  std::thread writer([&] { EXPECT_EQ(wait(kWrite, 0, d.side(true).stamp()), 0); });
-  int n = 0;
-  ASSERT_TRUE(eventually([&] { return (n += event(kRead | kWrite | PollDesc::kHangUp)) == 2; }));
+  std::atomic<int> ended{0};
+  std::thread reader([&] {
+    EXPECT_EQ(wait(kRead, d.side(false).stamp(), 0), 0);
+    ++ended;
+  });
+  std::thread writer([&] {
+    EXPECT_EQ(wait(kWrite, 0, d.side(true).stamp()), 0);
+    ++ended;
+  });
+  // Again and again: one that comes between a waiter's look at its stamp and its wait ends that before it has begun.
+  ASSERT_TRUE(eventually([&] {
+    (void)event(kRead | kWrite | PollDesc::kHangUp);
+    return ended == 2;
+  }));
   reader.join();
   writer.join();
 }
