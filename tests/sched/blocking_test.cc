@@ -252,7 +252,8 @@ TEST(Sysmon, SleepsWhileAllIsIdle) {
   getrusage(RUSAGE_SELF, &after);
   // Once more from 20 us to 10 ms, and then none; at 20 us there would be 10,000.
   EXPECT_LE(sysmon_rounds(), rounds_before + 200);
-  EXPECT_LE(after.ru_nvcsw - before.ru_nvcsw, 100);
+  // Each of these rounds sleeps once, and the sleeper's end wakes a few threads.
+  EXPECT_LE(after.ru_nvcsw - before.ru_nvcsw, 250);
 }
 
 }  // namespace
