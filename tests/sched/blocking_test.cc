@@ -114,12 +114,8 @@ TEST(BlockingDeathTest, DoesNotWaitForOthers) {
   EXPECT_DEATH(in_goroutine([] { blocking_end(); }), "tri_blocking_end\\(\\) without tri_blocking_begin");
 }
 
-// A signal reaches code under TSan only at its next call of libc.
-#define SKIP_UNDER_TSAN() \
-  if (kTsan) GTEST_SKIP() << "TSan delays signals"
-
+#if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
 TEST(Preempt, AHogAndATickerShareAProc) {
-  SKIP_UNDER_TSAN();
   for (const int procs : {1, 2}) {
     set_procs(procs);
     std::atomic<bool> stop{false};
@@ -149,9 +145,10 @@ TEST(Preempt, AHogAndATickerShareAProc) {
   }
   EXPECT_GT(preemptions(), 0U);
 }
+#endif
 
+#if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
 TEST(Preempt, HogsTakeTurns) {
-  SKIP_UNDER_TSAN();
   set_procs(1);
   constexpr int kHogs = 4;
   std::atomic<bool> stop{false};
@@ -171,9 +168,10 @@ TEST(Preempt, HogsTakeTurns) {
   stop = true;
   for (const TaskId id : hogs) EXPECT_EQ(join(id, kForever), 0);
 }
+#endif
 
+#if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
 TEST(Preempt, LocksOfLibcDoNotDeadlock) {
-  SKIP_UNDER_TSAN();
   // Each is interrupted inside stdio, whose lock the others then wait for, and inside malloc.
   set_procs(1);
   FILE* const out = fopen("/dev/null", "w");
@@ -204,9 +202,10 @@ TEST(Preempt, LocksOfLibcDoNotDeadlock) {
   for (const TaskId id : ids) EXPECT_EQ(join(id, kForever), 0);
   fclose(out);
 }
+#endif
 
+#if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
 TEST(Preempt, KeepsErrnoAndRegisters) {
-  SKIP_UNDER_TSAN();
   set_procs(1);
   std::vector<TaskId> ids;
   for (int k = 0; k < 3; ++k) {
@@ -236,6 +235,7 @@ TEST(Preempt, KeepsErrnoAndRegisters) {
   }
   for (const TaskId id : ids) EXPECT_EQ(join(id, kForever), 0);
 }
+#endif
 
 TEST(Sysmon, SleepsWhileAllIsIdle) {
   set_procs(2);
@@ -252,8 +252,8 @@ TEST(Sysmon, SleepsWhileAllIsIdle) {
   getrusage(RUSAGE_SELF, &after);
   // Once more from 20 us to 10 ms, and then none; at 20 us there would be 10,000.
   EXPECT_LE(sysmon_rounds(), rounds_before + 200);
-  // Each of these rounds sleeps once, and the sleeper's end wakes a few threads.
-  EXPECT_LE(after.ru_nvcsw - before.ru_nvcsw, 250);
+  // Sysmon sleeps once a round; besides that only the sleeper's end wakes a few threads.
+  EXPECT_LE(after.ru_nvcsw - before.ru_nvcsw, static_cast<long>(sysmon_rounds() - rounds_before) + 20);
 }
 
 }  // namespace
