@@ -146,6 +146,20 @@ G* wait_as_keeper(M* m, bool polls, Time until) {
   return list;
 }
 
+/// Somebody has taken this M from its post, and gives it a P in a moment. Its doorbell says nothing: wake_keeper() may have rung it before.
+P* await_given_p(M* m) {
+  for (;;) {
+    {
+      SpinGuard guard(sched.lock);  // give_p() holds it until it is done with us
+      if (P* const p = m->next_p) {
+        m->next_p = nullptr;
+        return p;
+      }
+    }
+    sys::yield();
+  }
+}
+
 /// The M that keeps the time: sleeps until the next timer, or an event of the network. Returns with a P, or without.
 void keep(M* m) {
   int looks = 0;
@@ -180,13 +194,7 @@ void keep(M* m) {
       sched.keeper = nullptr;
     }
     sched.keeper_until.store(0, std::memory_order_seq_cst);
-    // Somebody has taken us from our post, and is about to give us a P.
-    if (is_reserved) {
-      while (m->doorbell.load(std::memory_order_acquire) == 0) arch::spin_hint();
-      SpinGuard guard(sched.lock);  // he is done with us
-    }
-    P* const given = m->next_p;
-    m->next_p = nullptr;
+    P* const given = is_reserved ? await_given_p(m) : nullptr;
     const Time at = now();
     if (polls) sched.last_poll.store(at, std::memory_order_relaxed);
     trim_stacks(at);
@@ -195,15 +203,16 @@ void keep(M* m) {
       acquire_p(m, given);
     } else if (is_useful) {
       (void)take_idle_p(m);
-    } else if (!is_reserved) {
-      // Nothing to do for us; timers that are due belong to Ps that are busy, and sysmon sees to those.
-      if (earliest_timer() > at) continue;
+    } else if (earliest_timer() > at) {
+      continue;  // timers that are due belong to Ps that are busy, and sysmon sees to those
     }
     {
       SpinGuard guard(sched.lock);
       m->polls = false;
     }
     sched.keeping.store(false, std::memory_order_seq_cst);
+    // Whoever made his P idle before he saw the post vacant has left it to us: with that P we come back to it.
+    if (m->p == nullptr && sched.idle.count() != 0) (void)take_idle_p(m);
     if (m->p != nullptr) m->p->coarse_now = at;
     if (list != nullptr) ready_list(list);
     return;
@@ -314,23 +323,27 @@ void put_idle_p(P* p) {
 }
 
 void wake_p() {
-  if (!sched.idle.any()) return;
-  uint32_t none = 0;
-  // seq_cst: see idle.h. One spinner is enough: if it finds work it wakes the next.
-  if (sched.spinning.load(std::memory_order_seq_cst) != 0 ||
-      !sched.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst, std::memory_order_relaxed)) {
-    return;
-  }
-  const int id = sched.idle.take_any();
-  if (id >= 0) {
-    P* const p = p_at(static_cast<uint32_t>(id));
-    if (M* const m = current_m(); m != nullptr && m->p != nullptr) {
-      m->p->skip_wakes = sched.fruitless.load(std::memory_order_relaxed);
+  while (sched.idle.any()) {
+    uint32_t none = 0;
+    // seq_cst: see idle.h. One spinner is enough: if it finds work it wakes the next.
+    if (sched.spinning.load(std::memory_order_seq_cst) != 0 ||
+        !sched.spinning.compare_exchange_strong(none, 1, std::memory_order_seq_cst, std::memory_order_relaxed)) {
+      return;
     }
-    if (start_m(p, true)) return;
-    sched.idle.put(p->id);
+    const int id = sched.idle.take_any();
+    if (id >= 0) {
+      P* const p = p_at(static_cast<uint32_t>(id));
+      if (M* const m = current_m(); m != nullptr && m->p != nullptr) {
+        m->p->skip_wakes = sched.fruitless.load(std::memory_order_relaxed);
+      }
+      if (start_m(p, true)) return;
+      sched.idle.put(p->id);
+      sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
+      return;
+    }
+    // No P after all. But one may have become idle since, and somebody may have relied on the spinner that we pretended to be.
+    sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
   }
-  sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
 }
 
 void handoff_p(P* p) {
@@ -340,7 +353,8 @@ void handoff_p(P* p) {
   if (is_needed && start_m(p, false)) return;
   put_idle_p(p);
   heavy_fence();
-  if (work_is_somewhere()) wake_p();
+  // The keeper may have left his post between our look and the idle P: see keep().
+  if (work_is_somewhere() || !sched.keeping.load(std::memory_order_seq_cst)) wake_p();
 }
 
 G* find_work(M* m) {

@@ -84,16 +84,17 @@ inline int port_of(int fd) {
   return ntohs(a.sin6_port);  // stands where sin_port does
 }
 
-/// Two connected descriptors, closed at the end of the scope unless taken.
+/// Two connected descriptors, closed at the end of the scope unless taken (set to -1).
 struct Pair {
-  int fd[2] = {-1, -1};
+  int fd[2] = {-1, -1};  // stays as it is when closed: others may be about to use the number
+  bool closed[2] = {};
   Pair() = default;
   Pair(const Pair&) = delete;
   Pair& operator=(const Pair&) = delete;
   ~Pair() { close(0), close(1); }
   void close(int i) {
-    if (fd[i] >= 0) close_descriptor(fd[i]);
-    fd[i] = -1;
+    if (!closed[i] && fd[i] >= 0) close_descriptor(fd[i]);
+    closed[i] = true;
   }
 };
 

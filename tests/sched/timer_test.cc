@@ -168,8 +168,9 @@ TEST(Timer, WakesASleeperOfAFakeClock) {
   set_procs(1);
   FakeClock clock;
   std::atomic<bool> woke{false};
+  const Time until = fake_now + 500;
   const TaskId id = spawn([&] {
-    sleep_until(fake_now + 500);
+    sleep_until(until);
     woke = true;
   });
   for (int i = 0; i < 1000; ++i) sys::yield();
