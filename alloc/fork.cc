@@ -183,6 +183,7 @@ void fork_child() {
   scavenger::reset_after_fork();
   if (locks.interrupted() || was_alone) return;
   thread_list.reset_after_fork(mine == nullptr ? nullptr : thread_of(mine));
+  if (mine != nullptr) mine->drop_hollow();
   adopt_spans(mine);
   collect_remote(mine);
 }

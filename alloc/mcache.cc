@@ -115,6 +115,34 @@ void MCache::blocks_returned(Span* s, uint32_t count) {
   if (s->countdown == 0) became_empty(s);
 }
 
+void MCache::became_hollow(Span* s) {
+  // A partial span has free blocks of its own, so it is none.
+  TRI_CHECK(s->place == SpanPlace::kFull || s->place == SpanPlace::kCurrent);
+  if (s->place == SpanPlace::kFull) {
+    full[s->size_class].remove(s);
+  } else {
+    set_current(s->size_class, &empty_span);
+  }
+  heap.drop_hollow(s);
+}
+
+void MCache::drop_hollow() {
+  const auto is_hollow = [](const Span* s) { return s->remote.load(std::memory_order_relaxed).is_hollow(); };
+  for (unsigned c = 0; c < kSizeClasses; ++c) {
+    if (is_hollow(current[c])) became_hollow(current[c]);
+    Span* hollow = nullptr;
+    full[c].each([&](Span* s) {
+      if (!is_hollow(s)) return;
+      s->notify_next = hollow;
+      hollow = s;
+    });
+    while (Span* const s = hollow) {
+      hollow = s->notify_next;
+      became_hollow(s);
+    }
+  }
+}
+
 void MCache::became_empty(Span* s) {
   if constexpr (kVerify) s->verify();
   partial[s->size_class].remove(s);

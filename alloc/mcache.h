@@ -14,6 +14,8 @@
 #ifndef TRI_ALLOC_MCACHE_H
 #define TRI_ALLOC_MCACHE_H
 
+#include <atomic>
+
 #include "alloc/base/lfstack.h"
 #include "alloc/base/list.h"
 #include "alloc/large_cache.h"
@@ -45,6 +47,8 @@ struct alignas(128) MCache {
   RemoteBatches remote;
   LargeCache large;
   PageCache pages;
+  // Bytes of the spans on notify. Any thread adds; the owner clears.
+  std::atomic<size_t> uncollected{0};
   // Spans of ours that other threads freed to. Any thread pushes; the owner takes.
   LfStack<Span, &Span::notify_next> notify;
 
@@ -60,6 +64,10 @@ struct alignas(128) MCache {
   void counted_down(Span* s);
   /// `count` blocks came back to one of our spans from elsewhere and are on its free list.
   void blocks_returned(Span* s, uint32_t count);
+  /// One of our spans turned out to be hollow (see span.h).
+  void became_hollow(Span* s);
+  /// The same for all that are. In a forked child, where nobody tells us.
+  void drop_hollow();
   /// Gives back what is kept for later: empty spans, large blocks, pages, batches.
   void release_caches();
   /// Leaves all spans to mcentral or the heap. For a thread that ends.

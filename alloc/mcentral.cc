@@ -71,6 +71,12 @@ bool MCentral::collect_remote(Span* s) {
     // acquire and release: as in collect() of remote_free.cc.
     const RemoteChain chain = s->remote.exchange({}, std::memory_order_acq_rel);
     if (chain.count == 0) return true;
+    if (chain.is_hollow()) {
+      // It was full when its owner left it, and so is on no list.
+      spans_.store(spans() - 1, std::memory_order_relaxed);
+      heap.drop_hollow(s);
+      return true;
+    }
     is_empty = add_free(s, chain);
   }
   if (is_empty) heap.free(s);

@@ -193,21 +193,47 @@ void MHeap::free_huge(Span* s) {
   os::unmap(start, bytes);
 }
 
-void MHeap::free(Span* s) {
-  if (s->kind == SpanKind::kHuge) return free_huge(s);
-  LockGuard guard(lock_);
-  const size_t bytes = s->bytes;
+void MHeap::free_pages_of(const Span* s) {
   Arena* const arena = pagemap::arena_of(s->start);
   pagemap::clear(s->start, s->mapped_pages);
   remember_freed(s);
-  counters->add_used(0, bytes);
+  counters->add_used(0, s->bytes);
   const PageRun run{arena, arena->page_of(s->start), s->pages()};
   // What was not carved was not touched; but a block that starts in the last mapped page may end in the next ones.
   const size_t touched = s->kind == SpanKind::kLarge ? run.count : s->mapped_pages + kMaxSmallSize / kPageSize;
+  free_pages(run, touched < run.count ? touched : run.count);
+}
+
+void MHeap::free_record(Span* s) {
   s->kind = SpanKind::kNone;
   s->place = SpanPlace::kNowhere;
   records_.free(s);
-  free_pages(run, touched < run.count ? touched : run.count);
+}
+
+void MHeap::free(Span* s) {
+  if (s->kind == SpanKind::kHuge) return free_huge(s);
+  LockGuard guard(lock_);
+  free_pages_of(s);
+  free_record(s);
+}
+
+bool MHeap::hollow_out(Span* s, RemoteChain expected) {
+  // Under the lock, which the owner takes to drop the record: until we are done, it cannot become another span's.
+  LockGuard guard(lock_);
+  // acquire: what others wrote into their blocks comes before the next use of the pages. release: as in post().
+  if (!s->remote.compare_exchange_strong(expected, RemoteChain::hollow(), std::memory_order_acq_rel,
+                                         std::memory_order_relaxed)) {
+    return false;
+  }
+  free_pages_of(s);
+  return true;
+}
+
+void MHeap::drop_hollow(Span* s) {
+  LockGuard guard(lock_);
+  s->owner_tp.store(0, std::memory_order_relaxed);
+  s->owner.store(nullptr, std::memory_order_relaxed);
+  free_record(s);
 }
 
 bool MHeap::resize_in_place(Span* s, size_t bytes) {

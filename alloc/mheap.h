@@ -42,6 +42,11 @@ class MHeap {
   [[nodiscard]] Span* alloc_large(size_t bytes, size_t alignment);
   /// Takes a span back, of any kind, that holds no block and that no list and no thread knows.
   void free(Span* s);
+  /// Makes a small span hollow (see span.h), if all of its blocks are free and in the chain that is expected at it. False if
+  /// another chain is: the owner has collected. By who frees the last block.
+  [[nodiscard]] bool hollow_out(Span* s, RemoteChain expected);
+  /// Takes the record of a hollow span that no list and no thread knows.
+  void drop_hollow(Span* s);
 
   /// Makes a large or huge block `bytes` long without moving it. False if it cannot be.
   [[nodiscard]] bool resize_in_place(Span* s, size_t bytes);
@@ -87,6 +92,8 @@ class MHeap {
   /// Fills the cache and takes a run from it, or takes one beside it.
   [[nodiscard]] PageRun refill(PageCache& cache, size_t count);
   void free_pages(const PageRun& run, size_t touched);
+  void free_pages_of(const Span* s);
+  void free_record(Span* s);
   void return_pages(PageCache& cache);
   void set_up(Span* s, const PageRun& run);
   void remember_freed(const Span* s);

@@ -3,13 +3,18 @@
 
 #include "alloc/base/bits.h"
 #include "alloc/mcentral.h"
+#include "alloc/mheap.h"
 #include "alloc/thread.h"
 
 namespace tri {
 namespace {
 
+// An owner with more than this waiting for it does not collect at the moment: spans that become wholly free there are hollowed out.
+constexpr size_t kMaxUncollected = 256 * 1024;
+
 /// Brings the token of span s (see span.h) to its owner.
 void notify(MCache* owner, Span* s) {
+  owner->uncollected.fetch_add(class_span_pages(s->size_class) * kPageSize, std::memory_order_relaxed);
   owner->notify.push(s);
   // The owner may have ended, and looked at its stack for the last time, before the push. Both this load and the push
   // are seq_cst, as are the owner's store and its last look: one of us sees the other.
@@ -30,6 +35,7 @@ void collect(MCache* me, Span* s) {
     // in post(), whose thread may push the span again, and write the link that drain_notify() has read.
     const RemoteChain chain = s->remote.exchange({}, std::memory_order_acq_rel);
     if (chain.count == 0) return;
+    if (chain.is_hollow()) return me->became_hollow(s);
     s->splice(chain);
     return me->blocks_returned(s, chain.count);
   }
@@ -40,6 +46,7 @@ void collect(MCache* me, Span* s) {
 void drain_notify(MCache& mcache) {
   Span* s = mcache.notify.take_all();
   if (s == nullptr) return;
+  mcache.uncollected.store(0, std::memory_order_relaxed);
   MCache* const me = &mcache == current_mcache() ? &mcache : nullptr;
   while (s != nullptr) {
     // Before the chain is emptied: from then on the next freer may push the span again.
@@ -58,13 +65,21 @@ void RemoteBatches::post(Batch& batch) {
       if (mcentral[s->size_class].free_chain(s, RemoteChain::make(batch.head, batch.tail, batch.count))) return;
       continue;
     }
+    const bool sleeps = owner->uncollected.load(std::memory_order_relaxed) > kMaxUncollected;
     RemoteChain chain = s->remote.load(std::memory_order_relaxed);
-    RemoteChain longer;
-    do {
+    for (;;) {
       s->store_link(s->block_at(batch.tail), chain.head());
-      longer = RemoteChain::make(batch.head, chain.count == 0 ? batch.tail : chain.tail(), chain.count + batch.count);
+      const uint32_t count = chain.count + batch.count;
+      const RemoteChain longer = RemoteChain::make(batch.head, chain.count == 0 ? batch.tail : chain.tail(), count);
+      if (TRI_UNLIKELY(sleeps) && count == s->capacity()) {
+        if (heap.hollow_out(s, chain)) break;
+        chain = s->remote.load(std::memory_order_relaxed);
+        continue;
+      }
       // release: pairs with the acquire of who empties the chain; acquire: with its release.
-    } while (!s->remote.compare_exchange_weak(chain, longer, std::memory_order_acq_rel, std::memory_order_relaxed));
+      if (s->remote.compare_exchange_weak(chain, longer, std::memory_order_acq_rel, std::memory_order_relaxed)) break;
+    }
+    // With the token out, the owner may have dropped the span's record already.
     if (chain.count == 0) notify(owner, s);
     return;
   }

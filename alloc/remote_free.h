@@ -4,6 +4,9 @@
 // with a single compare-and-swap (snmalloc's idea, at the grain of a span). A batch is posted when it is long or large,
 // when its place is needed for another span, and every few refills, so that little memory is ever on its way.
 //
+// An owner that sleeps collects nothing, so what others free to it would stay with it for as long as it sleeps. Beyond a bound,
+// who frees the last block of a span takes its pages away: hollow spans.
+//
 // The life of a block on its way, and who may touch what, is told in span.h at `remote`.
 //
 // Used by: mcache, malloc.

@@ -19,6 +19,9 @@
 //   remote       the chain of blocks freed by other threads. Whoever makes it non-empty pushes
 //                the span on the owner's notify stack: that place on the stack is a token, and only who takes the token
 //                may empty the chain. So no chain is forgotten and no span is on two stacks.
+//   hollow       others freed all blocks, and the owner, who has not collected for long, perhaps sleeps: whoever frees the
+//                last block gives the pages back to the heap. No block is left that the owner could touch, and what it
+//                finds where it expects the chain tells it that only the record is left, for it to drop.
 //
 //   blocks in use = carved - length(free) - count(remote) - those in other threads' batches
 //
@@ -64,15 +67,21 @@ struct alignas(8) RemoteChain {
   uint16_t head_units = 0;
   uint16_t tail_units = 0;
   uint16_t count = 0;
+  uint16_t unused = 0;  // padding would be compared, too, with whatever it holds
+
+  static constexpr uint16_t kHollowCount = UINT16_MAX;
+  bool is_hollow() const { return count == kHollowCount; }
+  static RemoteChain hollow() { return {0, 0, kHollowCount, 0}; }
 
   uint64_t head() const { return count == 0 ? kNil : uint64_t{head_units} * kBlockAlignment; }
   uint64_t tail() const { return uint64_t{tail_units} * kBlockAlignment; }
   static RemoteChain make(uint64_t head, uint64_t tail, uint64_t count) {
     return {static_cast<uint16_t>(head / kBlockAlignment), static_cast<uint16_t>(tail / kBlockAlignment),
-            static_cast<uint16_t>(count)};
+            static_cast<uint16_t>(count), 0};
   }
 };
 static_assert(kMaxOffset / kBlockAlignment <= UINT16_MAX, "the last offset of the largest span fits");
+static_assert(class_capacity(0) < RemoteChain::kHollowCount);
 
 inline constexpr int32_t kNoCountdown = INT32_MAX;
 

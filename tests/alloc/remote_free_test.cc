@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "alloc/mcentral.h"
 #include "tests/alloc/support.h"
 
 namespace tri {
@@ -126,9 +127,9 @@ TEST_F(RemoteFree, AnIdleOwnerFindsItsBlocksWhenItWakes) {
   test::Barrier step(2);
   std::thread owner([&] {
     blocks = allocate_many(20'000, 64);
+    const uint64_t before = test::used_bytes();
     step.wait();  // idle while the other frees
     step.wait();
-    const uint64_t before = test::used_bytes();
     const std::vector<void*> again = allocate_many(20'000, 64);
     EXPECT_LE(test::used_bytes(), before + 65536);
     free_all(again);
@@ -140,6 +141,110 @@ TEST_F(RemoteFree, AnIdleOwnerFindsItsBlocksWhenItWakes) {
   owner.join();
   test::drop_caches();
   EXPECT_LE(used(), 64 * 1024);
+}
+
+// ---- hollow spans (see span.h)
+
+/// Blocks of another thread, which sleeps until it is released, freed by this one. `then` runs in the owner when it wakes.
+template <class Then>
+void free_while_owner_sleeps(size_t count, size_t size, int64_t most_left, Then&& then) {
+  const uint64_t before = test::used_bytes();
+  std::vector<void*> blocks;
+  test::Barrier step(2);
+  std::thread owner([&] {
+    blocks = allocate_many(count, size);
+    step.wait();
+    step.wait();
+    then();
+  });
+  step.wait();
+  for (size_t i = 0; i < count; ++i) EXPECT_TRUE(test::holds(blocks[i], size, i));
+  free_all(blocks);
+  test::drop_caches();  // posts the last batches
+  EXPECT_LE(static_cast<int64_t>(test::used_bytes() - before), most_left);
+  step.wait();
+  owner.join();
+}
+
+// What a sleeping owner may keep: what it has not collected, the span that is current, and spans that were on their way.
+constexpr int64_t kMostUncollected = 512 * 1024;
+
+TEST_F(RemoteFree, MemoryOfASleepingOwnerGoesBack) {
+  for (const size_t size : {size_t{16}, size_t{100}, size_t{1000}, size_t{3000}, kMaxSmallSize}) {
+    SCOPED_TRACE(size);
+    free_while_owner_sleeps(8'000'000 / size, size, kMostUncollected, [&] {
+      for (int round = 0; round < 3; ++round) {
+        const std::vector<void*> again = allocate_many(8'000'000 / size, size);
+        for (size_t i = 0; i < again.size(); ++i) ASSERT_TRUE(test::holds(again[i], size, i));
+        free_all(again);
+        current_mcache()->verify();
+      }
+    });
+  }
+  test::drop_caches();
+  EXPECT_LE(used(), 64 * 1024);
+}
+
+TEST_F(RemoteFree, ASleepingOwnerMayEndWithoutALook) {
+  for (size_t round = 0; round < 10; ++round) free_while_owner_sleeps(40'000, 100, kMostUncollected, [] {});
+  EXPECT_EQ(used(), 0);
+  for (const MCentral& central : mcentral) EXPECT_EQ(central.spans(), 0U);
+}
+
+TEST_F(RemoteFree, TheCurrentSpanMayBecomeHollow) {
+  const size_t in_a_span = class_capacity(size_class(1000));
+  free_while_owner_sleeps(in_a_span * 100, 1000, kMostUncollected, [&] {
+    void* const p = allocate(1000);
+    EXPECT_NE(p, nullptr);
+    deallocate(p);
+    current_mcache()->verify();
+  });
+  EXPECT_LE(used(), 64 * 1024);
+}
+
+TEST_F(RemoteFree, OwnersWakeWhileOthersHollowTheirSpansOut) {
+  constexpr size_t kOwners = 3;
+  constexpr size_t kBatch = 3000;
+  std::atomic<void**> handed[kOwners] = {};
+  std::atomic<size_t> at_work{kOwners};
+  std::thread freer([&] {
+    while (at_work != 0) {
+      for (std::atomic<void**>& slot : handed) {
+        void** const blocks = slot.exchange(nullptr, std::memory_order_acquire);
+        if (blocks == nullptr) continue;
+        for (size_t i = 0; i < kBatch; ++i) {
+          if (!test::holds(blocks[i], 200, i)) ADD_FAILURE() << "block " << i;
+          deallocate(blocks[i]);
+        }
+        deallocate(blocks);
+      }
+      sched_yield();
+    }
+  });
+  test::in_threads(kOwners, [&](size_t t) {
+    test::Random random;
+    for (size_t round = 0; round < test::rounds(400); ++round) {
+      auto** const blocks = static_cast<void**>(allocate(kBatch * sizeof(void*)));
+      for (size_t i = 0; i < kBatch; ++i) test::fill(blocks[i] = allocate(200), 200, i);
+      void** none = nullptr;
+      while (!handed[t].compare_exchange_weak(none, blocks, std::memory_order_release)) {
+        none = nullptr;
+        sched_yield();
+      }
+      if (random.below(4) == 0) usleep(300);  // the other is faster then
+    }
+    current_mcache()->verify();
+    --at_work;
+  });
+  freer.join();
+  for (std::atomic<void**>& slot : handed) {
+    void** const blocks = slot.load();
+    if (blocks == nullptr) continue;
+    for (size_t i = 0; i < kBatch; ++i) deallocate(blocks[i]);
+    deallocate(blocks);
+  }
+  test::drop_caches();
+  EXPECT_LE(used(), 128 * 1024);
 }
 
 TEST_F(RemoteFree, BlocksMayBeFreedInAnyOrderByManyThreads) {
