@@ -40,9 +40,9 @@ TEST(SizeClass, HasEachPowerOfTwo) {
   for (size_t n = 16; n <= kMaxSmallSize; n *= 2) EXPECT_EQ(class_size(size_class(n)), n);
 }
 
-TEST(SizeClass, SpansHoldAtLeastFourBlocks) {
+TEST(SizeClass, SpansHoldAtLeastTwoBlocks) {
   for (unsigned c = 0; c < kSizeClasses; ++c) {
-    EXPECT_GE(class_capacity(c), 4U);
+    EXPECT_GE(class_capacity(c), 2U);
     EXPECT_LE(class_capacity(c) * class_size(c), class_span_pages(c) * kPageSize);
     EXPECT_LT(class_span_pages(c) * kPageSize - class_capacity(c) * class_size(c), class_size(c));
   }

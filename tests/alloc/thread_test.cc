@@ -71,9 +71,10 @@ TEST_F(ThreadTest, LeavesNoSpanBehindWhenAllIsFreed) {
 }
 
 TEST_F(ThreadTest, BlocksOutliveItAndTheirSpansAreUsedAgain) {
-  // 50 threads in turn leave one block each: spans with room are taken over, so there is one for all.
+  // Threads in turn leave one block each: spans with room are taken over, so there is one for all.
+  const uint64_t threads = class_capacity(size_class(300));
   std::vector<void*> blocks;
-  for (uint64_t i = 0; i < 50; ++i) {
+  for (uint64_t i = 0; i < threads; ++i) {
     test::in_thread([&] {
       void* const p = allocate(300);
       test::fill(p, 300, i);
@@ -82,7 +83,7 @@ TEST_F(ThreadTest, BlocksOutliveItAndTheirSpansAreUsedAgain) {
   }
   EXPECT_LE(used(), 65536);
   std::set<Span*> spans;
-  for (uint64_t i = 0; i < 50; ++i) {
+  for (uint64_t i = 0; i < threads; ++i) {
     EXPECT_TRUE(test::holds(blocks[i], 300, i));
     Span* const s = pagemap::lookup(blocks[i]);
     EXPECT_EQ(s->owner.load(), nullptr);
