@@ -29,6 +29,9 @@ target_link_options(tri PRIVATE
   # libc and nothing else: a C++ runtime here would meet the host's own, and would call malloc before we are ready.
   -nodefaultlibs)
 target_link_libraries(tri PRIVATE c gcc)
+file(GLOB goroutine_api CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shim/*_api.cc)
+set_property(SOURCE ${goroutine_api} APPEND PROPERTY COMPILE_OPTIONS
+             $<TARGET_PROPERTY:tri_goroutine_flags,INTERFACE_COMPILE_OPTIONS>)
 
 file(GLOB launcher_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/shim/launcher/*.cc)
 if(launcher_sources)

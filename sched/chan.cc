@@ -108,6 +108,13 @@ inline void Channel::take(void* out) {
   return Outcome::kWouldWait;
 }
 
+// Ends what lock_first() began.
+[[gnu::always_inline]] inline void Channel::unlock_and_wake(const Waiter* wake) {
+  lock_.release();
+  if (wake != nullptr) ready_in_critical(wake->g, wake->result);
+  leave_critical_last();
+}
+
 Channel::Outcome Channel::try_send(const void* value, Waiter** wake) { return send_locked(value, wake); }
 Channel::Outcome Channel::try_receive(void* out, Waiter** wake) { return receive_locked(out, wake); }
 
@@ -116,15 +123,14 @@ int Channel::send(const void* value, Time deadline) {
   // not turn from "has room" to "has none". So "not closed", then "full", means that it was both at one moment.
   if (deadline <= kNoWait && !is_closed() && is_full()) return -EAGAIN;
   Waiter* wake = nullptr;
-  lock_.lock();
+  lock_.lock_first();
   const Outcome outcome = send_locked(value, &wake);
   if (TRI_LIKELY(outcome == Outcome::kDone)) {
-    lock_.unlock();
-    if (wake != nullptr) ready(wake->g, wake->result);
+    unlock_and_wake(wake);
     return 0;
   }
   if (outcome == Outcome::kWouldWait && deadline > kNoWait) return wait_send(value, deadline);
-  lock_.unlock();
+  lock_.unlock_last();
   return outcome == Outcome::kClosed ? -EPIPE : -EAGAIN;
 }
 
@@ -132,15 +138,14 @@ int Channel::receive(void* out, Time deadline) {
   // Here the second look at the ring is needed: values sent between the first and the close are still to be received.
   if (deadline <= kNoWait && is_empty() && !is_closed()) return -EAGAIN;
   Waiter* wake = nullptr;
-  lock_.lock();
+  lock_.lock_first();
   const Outcome outcome = receive_locked(out, &wake);
   if (TRI_LIKELY(outcome == Outcome::kDone)) {
-    lock_.unlock();
-    if (wake != nullptr) ready(wake->g, wake->result);
+    unlock_and_wake(wake);
     return 0;
   }
   if (outcome == Outcome::kWouldWait && deadline > kNoWait) return wait_receive(out, deadline);
-  lock_.unlock();
+  lock_.unlock_last();
   return outcome == Outcome::kClosed ? -EPIPE : -EAGAIN;
 }
 

@@ -57,9 +57,7 @@ class Channel {
   /// Whether a call would not wait: without the lock only a hint.
   bool may_send() const { return !is_full() || is_closed(); }
   bool may_receive() const { return !is_empty() || is_closed(); }
-  void lock() { lock_.lock(); }
-  void unlock() { lock_.unlock(); }
-  SpinLock& lock_of() { return lock_; }
+  SpinLock& lock() { return lock_; }
 
   /// What a send or receive under the lock came to.
   enum class Outcome : uint8_t { kWouldWait, kDone, kClosed };
@@ -77,6 +75,7 @@ class Channel {
   Channel(uint32_t elem_size, size_t capacity) : elem_size_(elem_size), capacity_(capacity) {}
   Outcome send_locked(const void* value, Waiter** wake);
   Outcome receive_locked(void* out, Waiter** wake);
+  void unlock_and_wake(const Waiter* wake);
   int wait_send(const void* value, Time deadline);
   int wait_receive(void* out, Time deadline);
   bool is_full() const { return capacity_ == 0 ? receivers_.empty() : length() == capacity_; }

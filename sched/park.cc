@@ -155,31 +155,49 @@ int park(WaitReason reason, SpinLock* unlock, Time deadline) {
   return park_in_context(g, reason, unlock, deadline);
 }
 
-void ready(G* g, int result) {
+namespace {
+
+void ready_thread(G* g, int result) {
   g->result = result;
-  if (TRI_UNLIKELY(g->kind == GKind::kThread)) {
-    // release: pairs with the acquire in park_thread().
-    if (g->doorbell.exchange(kCalled, std::memory_order_release) == kAsleep) sys::futex_wake(&g->doorbell, 1);
-    return;
-  }
+  // release: pairs with the acquire in park_thread().
+  if (g->doorbell.exchange(kCalled, std::memory_order_release) == kAsleep) sys::futex_wake(&g->doorbell, 1);
+}
+
+[[gnu::always_inline]] inline void ready_goroutine(G* g, int result) {
+  g->result = result;
   if (TRI_UNLIKELY(!await_parked(g))) return sysmon_ready_later(g);
-  enter_critical();
   g->state.store(GState::kRunnable, std::memory_order_relaxed);
   M* const m = current_m();
-  if (TRI_LIKELY(m != nullptr && m->p != nullptr)) {
-    P* const p = m->p;
-    const bool next = TRI_LIKELY(current_g() != nullptr) && !p->attention.load(std::memory_order_relaxed);
-    put_local(p, g, next);
-    if (TRI_UNLIKELY(p->skip_wakes != 0) && !p->runq.has_ring()) {
-      --p->skip_wakes;  // most likely the caller waits soon, and g runs here
-    } else {
-      wake_if_idle();
-    }
-  } else {
+  if (TRI_UNLIKELY(m == nullptr || m->p == nullptr)) {
     sched.globq.put(g);
-    wake_p();
+    return wake_p();
   }
+  P* const p = m->p;
+  if (TRI_LIKELY(current_g() != nullptr) && !p->attention.load(std::memory_order_relaxed)) {
+    G* const before = p->runq.put_next(g);
+    if (before != nullptr) put_local(p, before, false);
+  } else {
+    put_local(p, g, false);
+  }
+  if (TRI_UNLIKELY(p->skip_wakes != 0) && !p->runq.has_ring()) {
+    --p->skip_wakes;  // most likely the caller waits soon, and g runs here
+  } else {
+    wake_if_idle();
+  }
+}
+
+}  // namespace
+
+void ready(G* g, int result) {
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) return ready_thread(g, result);
+  enter_critical();
+  ready_goroutine(g, result);
   leave_critical();
+}
+
+void ready_in_critical(G* g, int result) {
+  if (TRI_UNLIKELY(g->kind == GKind::kThread)) return ready_thread(g, result);
+  ready_goroutine(g, result);
 }
 
 }  // namespace tri::sched

@@ -147,7 +147,7 @@ void release_stack(P* p, G* g) {
     // release: pairs with the acquire in ready(): who sees it waiting may run it.
     left->state.store(GState::kWaiting, std::memory_order_release);
     if (unlock == nullptr) return leave_critical_last();
-    return unlock->unlock();
+    return unlock->unlock_last();
   }
   finish_rest(m, left, after);
 }

@@ -74,7 +74,7 @@ class Selection {
   int wait(Time deadline);
   void enqueue();
   int arm();
-  void leave(size_t i);
+  void leave_all(size_t winner);
   int after_deadline();
 
   Case* const cases_;
@@ -123,12 +123,16 @@ inline int Selection::survey(uint64_t* candidates) {
   for (size_t i = 0; i < n_; ++i) {
     Case& c = cases_[i];
     c.closed = false;
+    if (Channel* const channel = channel_of(c); TRI_LIKELY(channel != nullptr)) {
+      ++channels_;
+      const bool may = c.kind == CaseKind::kSend ? channel->may_send() : channel->may_receive();
+      if (TRI_LIKELY(i < kBlock)) *candidates |= uint64_t{may} << i;
+      continue;
+    }
     if (TRI_LIKELY(i < kBlock)) *candidates |= uint64_t{may_be_ready(c)} << i;
     switch (c.kind) {
       case CaseKind::kSend:
       case CaseKind::kReceive:
-        channels_ += c.object != nullptr;
-        break;
       case CaseKind::kNone:
         break;
       case CaseKind::kReadable:
@@ -154,15 +158,27 @@ inline int Selection::survey(uint64_t* candidates) {
 inline bool Selection::attempt(Case& c, bool locked) {
   Channel* const channel = channel_of(c);
   if (channel == nullptr) return true;  // others do not become unready between the look and here
-  if (!locked) channel->lock();
+  if (!locked) channel->lock().lock_first();
   const Channel::Outcome outcome =
       c.kind == CaseKind::kSend ? channel->try_send(c.data, &wake_) : channel->try_receive(c.data, &wake_);
   if (!locked) {
-    channel->unlock();
-    if (wake_ != nullptr) ready(wake_->g, wake_->result);
+    channel->lock().release();
+    if (wake_ != nullptr) ready_in_critical(wake_->g, wake_->result);
+    leave_critical_last();
   }
   c.closed = outcome == Channel::Outcome::kClosed;
   return outcome != Channel::Outcome::kWouldWait;
+}
+
+// One of the bits, each as likely as any other, and those above it.
+inline uint64_t keep_from_random(uint64_t bits) {
+  // All cases ready is what a busy program sees, and needs no loop, whose end the processor cannot foretell.
+  if ((bits & (bits + 1)) == 0) return bits & (~uint64_t{0} << random_below(static_cast<uint32_t>(std::countr_one(bits))));
+  // Counted by hand: there are few, and the instruction is not on every processor.
+  uint32_t count = 0;
+  for (uint64_t b = bits; b != 0; b &= b - 1) ++count;
+  for (uint32_t skip = random_below(count); skip != 0; --skip) bits &= bits - 1;
+  return bits;
 }
 
 // Tries those of at most kBlock cases that may be ready, in random order; each is as likely as any other to be the first.
@@ -181,10 +197,7 @@ inline int Selection::try_candidates(size_t from, uint64_t candidates, bool lock
   while (candidates != 0) {
     uint64_t rest = candidates;
     if ((candidates & (candidates - 1)) != 0) {
-      // Counted by hand: there are few, and the instruction is not on every processor.
-      uint32_t count = 0;
-      for (uint64_t c = candidates; c != 0; c &= c - 1) ++count;
-      for (uint32_t skip = random_below(count); skip != 0; --skip) rest &= rest - 1;
+      rest = keep_from_random(candidates);
     }
     const size_t i = from + static_cast<size_t>(std::countr_zero(rest));
     if (attempt(cases_[i], locked)) return static_cast<int>(i);
@@ -220,19 +233,27 @@ bool Selection::make_room() {
 // Each channel once, by address: the order in which all selects lock.
 void Selection::collect_channels() {
   channels_ = 0;
+  bool in_order = true;
   for (size_t i = 0; i < n_; ++i) {
-    if (Channel* const c = channel_of(cases_[i])) sorted_[channels_++] = c;
+    Channel* const c = channel_of(cases_[i]);
+    if (c == nullptr) continue;
+    in_order = in_order && (channels_ == 0 || sorted_[channels_ - 1] < c);
+    sorted_[channels_++] = c;
   }
+  if (in_order) return;  // channels made one after the other mostly are
   std::sort(sorted_, sorted_ + channels_);
   channels_ = static_cast<size_t>(std::unique(sorted_, sorted_ + channels_) - sorted_);
 }
 
+// One critical section for all of them.
 void Selection::lock_channels() {
-  for (size_t i = 0; i < channels_; ++i) sorted_[i]->lock();
+  enter_critical_first();
+  for (size_t i = 0; i < channels_; ++i) sorted_[i]->lock().take();
 }
 
 void Selection::unlock_channels() {
-  for (size_t i = channels_; i-- != 0;) sorted_[i]->unlock();
+  for (size_t i = channels_; i-- != 0;) sorted_[i]->lock().release();
+  leave_critical_last();
 }
 
 int Selection::run(Time deadline) {
@@ -260,8 +281,9 @@ int Selection::wait(Time deadline) {
   enqueue();
   // From here on we may be woken; park() then returns at once. The last lock is given up by park(), so that whoever wakes us by it
   // finds us parked; descriptors and contexts are armed without one.
-  SpinLock* const last = !others_ && channels_ != 0 ? &sorted_[0]->lock_of() : nullptr;
-  for (size_t k = channels_; k-- != (last != nullptr ? 1 : 0);) sorted_[k]->unlock();
+  SpinLock* const last = !others_ && channels_ != 0 ? &sorted_[0]->lock() : nullptr;
+  for (size_t k = channels_; k-- != (last != nullptr ? 1 : 0);) sorted_[k]->lock().release();
+  if (last == nullptr) leave_critical_last();
   i = others_ ? arm() : kNone;
   int result;
   if (i == kNone) {
@@ -275,9 +297,7 @@ int Selection::wait(Time deadline) {
   }
   const size_t winner = result >= 0 ? static_cast<size_t>(result >> kCaseShift) : n_;
   // Whoever took our Waiter out to wake us was done with it before; the others are still in, or have just been dropped.
-  for (size_t k = 0; k < n_; ++k) {
-    if (k != winner || channel_of(cases_[k]) == nullptr) leave(k);
-  }
+  leave_all(winner);
   if (result == -ETIMEDOUT) return after_deadline();
   if (result < 0) return result;
   Case& c = cases_[winner];
@@ -319,17 +339,25 @@ int Selection::arm() {
 }
 
 // Not inlined: see leave_queue().
-[[gnu::noinline]] void Selection::leave(size_t i) {
-  Case& c = cases_[i];
-  Registration& r = registrations_[i];
-  if (Channel* const channel = channel_of(c)) {
-    channel->lock();
-    if (r.waiter.queued()) (c.kind == CaseKind::kSend ? channel->senders() : channel->receivers()).remove(&r.waiter);
-    channel->unlock();
-  } else if (Context* const context = context_of(c)) {
-    context->leave(&r.context);
-  } else if (is_descriptor(c)) {
-    netpoll_disarm(c.fd, is_write(c), g_, id_);
+[[gnu::noinline]] void Selection::leave_all(size_t winner) {
+  enter_critical_first();
+  for (size_t i = 0; i < n_; ++i) {
+    Channel* const channel = channel_of(cases_[i]);
+    if (channel == nullptr || i == winner) continue;
+    Waiter& w = registrations_[i].waiter;
+    channel->lock().take();
+    if (w.queued()) (cases_[i].kind == CaseKind::kSend ? channel->senders() : channel->receivers()).remove(&w);
+    channel->lock().release();
+  }
+  leave_critical_last();
+  if (!others_) return;
+  for (size_t i = 0; i < n_; ++i) {
+    const Case& c = cases_[i];
+    if (Context* const context = context_of(c)) {
+      context->leave(&registrations_[i].context);
+    } else if (is_descriptor(c)) {
+      netpoll_disarm(c.fd, is_write(c), g_, id_);
+    }
   }
 }
 

@@ -24,9 +24,24 @@ class SpinLock {
 
   void lock() {
     enter_critical();
-    // acquire: pairs with the release in unlock().
+    take();
+  }
+  /// lock() and unlock() of who is in no critical section otherwise: without a count that waits for the one before it.
+  void lock_first() {
+    TRI_ASSERT(critical_count() == 0);
+    enter_critical_first();
+    take();
+  }
+  void unlock_last() {
+    release();
+    leave_critical_last();
+  }
+  /// The same of who is in a critical section all the time.
+  void take() {
+    // acquire: pairs with the release in release().
     if (taken_.exchange(1, std::memory_order_acquire) != 0) lock_slow();
   }
+  void release() { taken_.store(0, std::memory_order_release); }
   [[nodiscard]] bool try_lock() {
     enter_critical();
     if (taken_.exchange(1, std::memory_order_acquire) == 0) return true;
@@ -34,7 +49,7 @@ class SpinLock {
     return false;
   }
   void unlock() {
-    taken_.store(0, std::memory_order_release);
+    release();
     leave_critical();
   }
   bool is_locked() const { return taken_.load(std::memory_order_relaxed) != 0; }

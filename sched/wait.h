@@ -71,6 +71,8 @@ int park(WaitReason reason, SpinLock* unlock, Time deadline);
 /// Makes g runnable again. Only by the winner of claim(), once. Any thread. A goroutine readied by a goroutine runs
 /// next on the same processor (runnext).
 void ready(G* g, int result);
+/// The same in a critical section (critical.h).
+void ready_in_critical(G* g, int result);
 
 }  // namespace tri::sched
 

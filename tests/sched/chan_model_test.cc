@@ -258,11 +258,11 @@ class Model {
     }
     for (const ModelChan& c : chans_) {
       ASSERT_EQ(c.real->length(), c.ring.size());
-      c.real->lock();
+      c.real->lock().lock();
       c.real->verify();
       ASSERT_EQ(c.real->receivers().empty(), c.receivers.empty());
       ASSERT_EQ(c.real->senders().empty(), c.senders.empty());
-      c.real->unlock();
+      c.real->lock().unlock();
     }
     // What has ended is checked once.
     if (ops_.size() > 64) drop_ended();

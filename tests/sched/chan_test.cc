@@ -247,7 +247,7 @@ TEST_P(ChanOf, WaitersAreServedInTheOrderInWhichTheyCame) {
     });
     // Each queues before the next starts: the queue's length is what we wait for.
     test::until([&] {
-      c->lock();
+      c->lock().lock();
       size_t n = 0;
       if (const Waiter* const head = c->receivers().front()) {
         const Waiter* w = head;
@@ -256,7 +256,7 @@ TEST_P(ChanOf, WaitersAreServedInTheOrderInWhichTheyCame) {
           w = w->next;
         } while (w != head);
       }
-      c->unlock();
+      c->lock().unlock();
       return started.load() && n == before + 1;
     });
   }

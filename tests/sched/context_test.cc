@@ -106,9 +106,9 @@ TEST_P(ContextOf, CancelWakesAllWhoWaitUnderIt) {
     root->cancel();
     crew.join();
     EXPECT_EQ(cancelled.load(), 4);
-    c->lock();
+    c->lock().lock();
     EXPECT_TRUE(c->receivers().empty());
-    c->unlock();
+    c->lock().unlock();
     c->unref();
     root->unref();
   }

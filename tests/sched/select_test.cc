@@ -34,10 +34,10 @@ int run(Case (&cases)[N], Time deadline = kForever) {
 }
 
 void expect_nobody_waits(const Chan& c) {
-  c->lock();
+  c->lock().lock();
   EXPECT_TRUE(c->senders().empty());
   EXPECT_TRUE(c->receivers().empty());
-  c->unlock();
+  c->lock().unlock();
 }
 
 // ---- alone -----------------------------------------------------------------------------------------------------
