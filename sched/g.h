@@ -130,7 +130,8 @@ inline void put_g(G* g) { put_gs(g, g); }
 /// Records ever made; record i by g_at(i). For reports.
 uint32_t g_count();
 G* g_at(uint32_t i);
-void reset_g_pool_after_fork();
+/// Of the pool; for fork.
+SpinLock& g_pool_lock();
 
 }  // namespace tri::sched
 
