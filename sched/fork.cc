@@ -1,8 +1,10 @@
 // fork.cc - What fork() means for goroutines: the child has the one that forked, on one P, and no other.
 //
 // The other threads do not exist there, nor does what they were about to do. So before fork the locks that guard what
-// the child keeps are taken; in the child everything is as if just started, except for the goroutine that called. The others' records
-// stay as they are, asleep for ever: their waits are marked as claimed, so that nothing wakes them. sysmon comes back when it is needed.
+// the child keeps are taken: timers, and the pools of records and stacks, which would else be copied page by page while they change (a pool whose
+// first record has been taken since, and is linked to anything by now). In the child everything is as if just started, except for the
+// goroutine that called. The others' records stay as they are, asleep for ever: their waits are marked as claimed, so that nothing wakes
+// them. sysmon comes back with the first goroutine that the child starts; until then there is nobody to make way for.
 //
 // Used by: proc (fork_install), through pthread_atfork.
 #include <pthread.h>
@@ -17,7 +19,7 @@
 namespace tri::sched {
 
 void runtime_off_after_fork();
-void runtime_on_after_fork(P* p);
+void runtime_alone_after_fork(P* p);
 
 namespace {
 
@@ -34,9 +36,13 @@ void prepare() {
   enter_critical();
   sched.lock.lock();
   each_p([](P* p) { p->timers.lock().lock(); });
+  g_pool_lock().lock();
+  stack_pool_lock().lock();
 }
 
 void parent() {
+  stack_pool_lock().unlock();
+  g_pool_lock().unlock();
   each_p([](P* p) { p->timers.lock().unlock(); });
   sched.lock.unlock();
   leave_critical();
@@ -53,7 +59,7 @@ void keep_this_goroutine(M* m) {
     m->p = p;
   }
   p->m.store(m, std::memory_order_relaxed);
-  runtime_on_after_fork(p);
+  runtime_alone_after_fork(p);
 }
 
 void child() {
@@ -80,8 +86,8 @@ void child() {
     g->joiners = nullptr;
     g->wait.fetch_or(1, std::memory_order_relaxed);
   }
-  reset_g_pool_after_fork();
-  reset_stacks_after_fork();
+  g_pool_lock().reset_after_fork();
+  stack_pool_lock().reset_after_fork();
   sched.lock.reset_after_fork();
   sched.globq.reset_after_fork();
   sched.idle.reset_after_fork();
@@ -103,14 +109,12 @@ void child() {
   keep_this_goroutine(m);
 }
 
-constinit bool installed = false;
+constinit pthread_once_t installed = PTHREAD_ONCE_INIT;
 
 }  // namespace
 
 void fork_install() {
-  if (installed) return;
-  installed = true;
-  pthread_atfork(prepare, parent, child);
+  pthread_once(&installed, [] { pthread_atfork(prepare, parent, child); });
 }
 
 }  // namespace tri::sched

@@ -69,6 +69,6 @@ G* record_of(TaskId id) {
   return g_at(slot - 1);
 }
 
-void reset_g_pool_after_fork() { pool_lock.reset_after_fork(); }
+SpinLock& g_pool_lock() { return pool_lock; }
 
 }  // namespace tri::sched

@@ -43,7 +43,12 @@ constexpr uint32_t kMaxMs = 10'000;
 // Virtual; the scheduler needs little, what tri_blocking() runs on it may need more.
 constexpr size_t kMStack = fiber::kStackFactor * 1024 * 1024;
 
-enum class Runtime : uint32_t { kOff, kStarting, kOn };
+enum class Runtime : uint32_t {
+  kOff,
+  kStarting,
+  kAlone,  // a forked child: with the goroutine that forked, and without sysmon
+  kOn,
+};
 constinit std::atomic<Runtime> runtime{Runtime::kOff};
 constinit std::atomic<int> wished_procs{0};
 // The signal mask of whoever started the runtime: what Ms run with, no matter which thread makes them.
@@ -697,7 +702,7 @@ void schedule(M* m) {
 
 // ---- the runtime as a whole -------------------------------------------------------------------------------------
 
-bool runtime_started() { return runtime.load(std::memory_order_acquire) == Runtime::kOn; }
+bool runtime_started() { return runtime.load(std::memory_order_acquire) >= Runtime::kAlone; }
 
 namespace {
 
@@ -818,9 +823,16 @@ int set_procs(int n) {
 
 int start_runtime() {
   if (TRI_LIKELY(runtime.load(std::memory_order_acquire) == Runtime::kOn)) return 0;
+  // Before anything that a fork in another thread could leave unfinished in its child.
+  fork_install();
   for (;;) {
     Runtime seen = Runtime::kOff;
     if (runtime.compare_exchange_strong(seen, Runtime::kStarting, std::memory_order_acquire)) break;
+    if (seen == Runtime::kAlone) {
+      sysmon_wake();
+      runtime.store(Runtime::kOn, std::memory_order_release);
+      return 0;
+    }
     if (seen == Runtime::kOn) return 0;
     sys::yield();  // another thread is at it
   }
@@ -835,7 +847,6 @@ int start_runtime() {
   }
   install_overflow_handler();
   preempt_install();
-  fork_install();
   sysmon_start();
   // The first M is made here, so that a process that may have no threads learns of it now.
   const int id = sched.idle.take_any();
@@ -849,7 +860,8 @@ int start_runtime() {
 }
 
 void runtime_off_after_fork() { runtime.store(Runtime::kOff, std::memory_order_relaxed); }
-void runtime_on_after_fork(P* p) {
+void runtime_alone_after_fork(P* p) {
+  runtime.store(Runtime::kAlone, std::memory_order_relaxed);
   p->in_service = true;
   sched.procs.store(1, std::memory_order_relaxed);
 }

@@ -194,7 +194,7 @@ StackStats stack_stats() {
   return s;
 }
 
-void reset_stacks_after_fork() { lock.reset_after_fork(); }
+SpinLock& stack_pool_lock() { return lock; }
 
 // ---- overflow ---------------------------------------------------------------------------------------------------
 

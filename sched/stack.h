@@ -52,7 +52,8 @@ StackStats stack_stats();
 void install_overflow_handler();
 /// Each thread that runs goroutines needs a stack of its own for that handler. False: no memory.
 bool set_signal_stack();
-void reset_stacks_after_fork();
+/// Of the pools; for fork.
+SpinLock& stack_pool_lock();
 
 }  // namespace tri::sched
 

@@ -6,6 +6,7 @@
 
 #include "alloc/base/sys.h"
 #include "sched/dump.h"
+#include "sched/syscall.h"
 #include "tests/sched/sched_support.h"
 
 namespace tri::sched {
@@ -193,6 +194,26 @@ TEST(Fork, GivesTheChildTheGoroutineThatForked) {
     }
     stop = true;
     for (const TaskId id : others) EXPECT_EQ(join(id, kForever), 0);
+  }
+}
+
+TEST(Fork, InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers) {
+  set_procs(1);
+  for (const bool blocks : {false, true}) {
+    in_goroutine([&] {
+      const int status = in_forked_child([&] {
+        alarm(20);
+        static std::atomic<bool> ran;
+        ran = false;
+        CHILD_CHECK(go([](void*) { ran = true; }, nullptr) == 0);
+        if (blocks) blocking_begin();
+        while (!ran.load(std::memory_order_relaxed)) {
+        }
+        if (blocks) blocking_end();
+        return 42;
+      });
+      EXPECT_EQ(status, 42) << blocks;
+    });
   }
 }
 #endif
