@@ -26,6 +26,7 @@ constinit std::atomic<int64_t> half_life_now{1'000'000'000};  // ns
 
 enum class Background : uint32_t { kNone, kRunning };
 constinit std::atomic<Background> background{Background::kNone};
+constinit std::atomic<bool> in_background{false};  // the thread's own word
 constinit std::atomic<int64_t> last_step{0};
 constinit std::atomic<uint32_t> polls{0};
 constinit std::atomic<bool> stepping{false};
@@ -58,7 +59,7 @@ void step(int64_t now) {
   stepping.store(false, std::memory_order_release);
 }
 
-void run_in_background() {
+void look_in_background() {
   constinit static const uint32_t never_changes = 0;
   int idle = 0;
   for (;;) {
@@ -73,6 +74,12 @@ void run_in_background() {
     if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return;
     idle = 0;
   }
+}
+
+void run_in_background() {
+  in_background.store(true, std::memory_order_relaxed);
+  look_in_background();
+  in_background.store(false, std::memory_order_relaxed);
 }
 
 /// True if the background thread runs, started now or before.
@@ -123,7 +130,10 @@ void poll() {
 
 size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize; }
 
+bool is_in_background() { return in_background.load(std::memory_order_relaxed); }
+
 void reset_after_fork() {
+  in_background.store(false, std::memory_order_relaxed);
   background.store(Background::kNone, std::memory_order_relaxed);
   stepping.store(false, std::memory_order_relaxed);
   os::forget_bare_thread();

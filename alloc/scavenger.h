@@ -38,6 +38,9 @@ void poll();
 /// Gives all free pages back at once; returns the bytes.
 size_t purge_all();
 
+/// True while the background thread is at its work, or asleep in between.
+bool is_in_background();
+
 /// In a forked child there is no background thread.
 void reset_after_fork();
 

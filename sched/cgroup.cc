@@ -1,6 +1,7 @@
 // cgroup.cc - See cgroup.h.
 #include "sched/cgroup.h"
 
+#include <climits>
 #include <cstdint>
 #include <cstring>
 
@@ -13,6 +14,7 @@ namespace {
 
 constexpr size_t kFileBytes = 64 * 1024;
 constexpr size_t kPathBytes = 512;
+constexpr int64_t kMost = INT64_MAX / 2;
 
 /// A word of a line, by its number; empty if there are fewer.
 struct Word {
@@ -55,12 +57,12 @@ void each_line(char* text, Fn&& fn) {
   }
 }
 
-/// A number at *p, or -1 ("max", "-1"); *p moves on.
+/// A number at *p, kMost at most, or -1 ("max", "-1"); *p moves on.
 int64_t number_at(const char** p) {
   while (**p == ' ') ++*p;
   if (**p < '0' || **p > '9') return -1;
   int64_t n = 0;
-  for (; **p >= '0' && **p <= '9' && n < INT64_MAX / 16; ++*p) n = n * 10 + (**p - '0');
+  for (; **p >= '0' && **p <= '9'; ++*p) n = n < kMost / 10 ? n * 10 + (**p - '0') : kMost;
   return n;
 }
 
@@ -89,10 +91,20 @@ int quota_of(const char* folder, bool is_v2) {
     period = read_number(folder, "/cpu.cfs_period_us", &rest, buffer2, sizeof buffer2);
   }
   if (quota <= 0 || period <= 0) return 0;
-  return static_cast<int>((quota + period - 1) / period);
+  const int64_t n = (quota - 1) / period + 1;
+  return n < INT_MAX ? static_cast<int>(n) : INT_MAX;
 }
 
 int lesser(int a, int b) { return a == 0 ? b : b == 0 || a < b ? a : b; }
+
+/// A group's path as seen from a mount that begins at `inside` of the hierarchy. Of a group elsewhere nothing can be seen but what the
+/// mount's own root says.
+Word path_below(const Word& inside, const Word& path) {
+  if (inside.size <= 1) return path;
+  if (path.size < inside.size || memcmp(path.data, inside.data, inside.size) != 0) return {};
+  if (path.size > inside.size && path.data[inside.size] != '/') return {};
+  return {path.data + inside.size, path.size - inside.size};
+}
 
 /// The least quota of the group at mount + path and of all above it.
 int quota_along(const char* root, const Word& mount, const Word& path, bool is_v2) {
@@ -147,12 +159,7 @@ int cgroup_quota(const char* root) {
         if (!is_v2 && !lists(options.data, options.data + options.size, "cpu")) return;
         const Word inside = word_of(mount, mount_end, 3);
         const Word at = word_of(mount, mount_end, 4);
-        // Of a mount that shows only a part of the hierarchy, the path starts with that part.
-        Word rest = path;
-        if (inside.size > 1 && path.size >= inside.size && memcmp(path.data, inside.data, inside.size) == 0) {
-          rest = {path.data + inside.size, path.size - inside.size};
-        }
-        quota = lesser(quota, quota_along(root, at, rest, is_v2));
+        quota = lesser(quota, quota_along(root, at, path_below(inside, path), is_v2));
       });
     });
   }

@@ -17,7 +17,7 @@ constexpr int kStealRounds = 4;
 // A victim's next goroutine is taken when it has waited at least this long: one that was just readied runs there in a moment, with its data in that cache.
 constexpr Time kNextAge = 3'000;
 constexpr uint32_t kMaxFruitless = 1024;
-// Looks for a deadlock after 1, 2, 4 ... 512 ms without anything to do.
+// Looks for a deadlock after 1, 2, 4 ... 512 ms without anything to do; later only if somebody else has gone to sleep since.
 constexpr int kDeadlockLooks = 10;
 constexpr Time kFirstLook = 1'000'000;
 
@@ -160,6 +160,19 @@ P* await_given_p(M* m) {
   }
 }
 
+/// Until when the keeper sleeps who has no timer to wait for; each time after a look for a deadlock, but for the first, which is soon: a
+/// program that is never idle for long is not looked at.
+Time until_next_look(int* looks) {
+  const bool is_last = *looks == kDeadlockLooks;
+  // seq_cst, and then the look: who goes to sleep after it reads `unwatched` when he has, and wakes us (see watch_for_deadlock()).
+  if (is_last) sched.unwatched.store(true, std::memory_order_seq_cst);
+  if (*looks != 0 && check_deadlock()) {
+    sched.unwatched.store(false, std::memory_order_relaxed);
+    return now() + kFirstLook;
+  }
+  return is_last ? kForever : now() + (kFirstLook << (*looks)++);
+}
+
 /// The M that keeps the time: sleeps until the next timer, or an event of the network. Returns with a P, or without.
 void keep(M* m) {
   int looks = 0;
@@ -172,7 +185,9 @@ void keep(M* m) {
       m->polls = polls;
       sched.keeper = m;
     }
+    if (sched.unwatched.exchange(false, std::memory_order_relaxed)) looks = 0;
     Time until = earliest_timer();
+    const bool looks_for_deadlock = until == kForever && main_waits.load(std::memory_order_relaxed);
     if (next_trim() < until) until = next_trim();
     // seq_cst, and another look: whoever goes to sleep after us with an earlier timer reads keeper_until after his P was
     // given up, and wakes us (see sleep()).
@@ -180,10 +195,11 @@ void keep(M* m) {
     G* list = nullptr;
     if (earliest_timer() >= until && !(work_is_somewhere() && sched.idle.any())) {
       Time at_most = until;
-      if (until == kForever && main_waits.load(std::memory_order_relaxed)) {
-        check_deadlock();
-        // Threads on their way to sleep are no deadlock yet: another look, and later ones, but not for ever.
-        if (looks < kDeadlockLooks) at_most = now() + (kFirstLook << looks++);
+      if (looks_for_deadlock) {
+        const Time look = until_next_look(&looks);
+        if (look < at_most) at_most = look;
+      } else {
+        sched.unwatched.store(true, std::memory_order_seq_cst);
       }
       list = wait_as_keeper(m, polls, at_most);
     }
@@ -265,6 +281,7 @@ void sleep(M* m) {
   if (!sched.keeping.exchange(true, std::memory_order_seq_cst)) return keep(m);
   // Somebody sleeps until a time that may be later than our timers, or beside a network that did not exist yet.
   if (keeper_is_blind() || earliest_timer() < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
+  watch_for_deadlock();
   stop_m(m);
 }
 
@@ -297,6 +314,12 @@ void timer_added(Time when) {
   full_fence();
   if (when < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
   arm_sysmon();
+}
+
+void watch_for_deadlock() {
+  full_fence();  // between the caller's sleep and the look: see until_next_look()
+  if (!sched.unwatched.load(std::memory_order_seq_cst) || !main_waits.load(std::memory_order_relaxed)) return;
+  if (busy_procs() == 0 && earliest_timer() == kForever) wake_keeper();
 }
 
 void ready_list(G* list) {

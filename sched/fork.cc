@@ -83,6 +83,7 @@ void child() {
     G* const g = g_at(i);
     g->join_lock.reset_after_fork();
     if (g == me) continue;
+    g->state.store(GState::kFree, std::memory_order_relaxed);  // for reports: nobody takes it from the pool
     g->joiners = nullptr;
     g->wait.fetch_or(1, std::memory_order_relaxed);
   }
@@ -101,6 +102,8 @@ void child() {
   sched.keeping.store(false, std::memory_order_relaxed);
   sched.keeper_until.store(0, std::memory_order_relaxed);
   sched.polling.store(0, std::memory_order_relaxed);
+  sched.service_threads.store(0, std::memory_order_relaxed);
+  sched.unwatched.store(false, std::memory_order_relaxed);
   reset_sysmon_after_fork();
   netpoll_reset_after_fork();
   if (m == nullptr) return runtime_off_after_fork();

@@ -33,6 +33,7 @@
 #include "sched/g.h"
 #include "sched/poll_desc.h"
 #include "sched/poller.h"
+#include "sched/proc.h"
 #include "sched/resolve.h"
 #include "tri_arch.h"
 
@@ -89,6 +90,7 @@ G* wake_threads(G* list) {
 }
 
 void* poll_for_threads(void*) {
+  sched.service_threads.fetch_add(1, std::memory_order_relaxed);
   for (;;) {
     // Goroutines, if one waits on a descriptor that threads wait on as well.
     for (G* g = wake_threads(collect(pollers[kThreads], kForever)); g != nullptr;) {

@@ -36,6 +36,7 @@ void on_thread_exit(void* g) {
   stand_in->context = nullptr;
   stand_in->state.store(GState::kFree, std::memory_order_relaxed);
   put_g(stand_in);
+  watch_for_deadlock();
 }
 
 G* make_stand_in() {
@@ -52,6 +53,7 @@ G* make_stand_in() {
 
 int park_thread(G* g, SpinLock* unlock, Time deadline) {
   const WaitId id = g->wait.load(std::memory_order_relaxed) & ~uint64_t{1};
+  g->deadline.store(deadline, std::memory_order_relaxed);  // for who looks for a deadlock
   if (unlock != nullptr) unlock->unlock();
   for (int i = 0; i < kSpins; ++i) {
     // acquire: pairs with the release in ready(), and makes the result visible.
@@ -60,6 +62,7 @@ int park_thread(G* g, SpinLock* unlock, Time deadline) {
   }
   uint32_t seen = kQuiet;
   g->doorbell.compare_exchange_strong(seen, kAsleep, std::memory_order_acquire, std::memory_order_acquire);
+  watch_for_deadlock();
   while (g->doorbell.load(std::memory_order_acquire) != kCalled) {
     Time left = -1;
     if (deadline != kForever) {

@@ -287,6 +287,22 @@ void reset_poll_descs_after_fork() {
   for_each_desc([](PollDesc& d) { d.reset_after_fork(); });
 }
 
+bool anybody_waits_for_descriptors() {
+  for (std::atomic<PollDesc*>& slot : chunks) {
+    PollDesc* const chunk = slot.load(std::memory_order_acquire);
+    if (chunk == nullptr) continue;
+    for (size_t i = 0; i < kChunkDescs; ++i) {
+      PollDesc& d = chunk[i];
+      if (d.kind() == FdKind::kUnknown) continue;
+      d.lock();
+      const bool found = d.has_waiters_locked();
+      d.unlock();
+      if (found) return true;
+    }
+  }
+  return false;
+}
+
 void verify_poll_descs() {
   for_each_desc([](PollDesc& d) { d.verify(); });
 }

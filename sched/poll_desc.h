@@ -170,6 +170,8 @@ PollDesc* find_poll_desc(int fd);
 int get_poll_desc(int fd, PollDesc** out);
 /// In a forked child only.
 void reset_poll_descs_after_fork();
+/// Whether anybody waits for any descriptor. Looks at all of them.
+bool anybody_waits_for_descriptors();
 /// Checks the equations of every record. For tests and verifying builds; stops nobody.
 void verify_poll_descs();
 

@@ -92,7 +92,10 @@ void preempt_install() {
   // On the thread's own signal stack: the goroutine's may be small, and nearly full.
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(preempt_signal, &action, &previous);
+  struct sigaction before = {};
+  sigaction(preempt_signal, &action, &before);
+  // A forked child that starts the scheduler anew has inherited our own handler.
+  if (before.sa_sigaction != on_preempt) previous = before;
 }
 
 void preempt(P* p) {

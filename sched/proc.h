@@ -48,6 +48,7 @@ struct Sched {
   std::atomic<uint32_t> fruitless{0};  // grows with wake-ups that found nothing to steal (see find_work.cc)
   bool light_fence = false;            // constant after start: membarrier() works
   std::atomic<bool> sysmon_asleep{false};
+  std::atomic<bool> unwatched{false};  // the keeper sleeps, and will not look for a deadlock by itself
   std::atomic<P*> ps[kMaxProcs] = {};  // never taken back; written under lock
   uint32_t p_count = 0;                // lock: records made
 
@@ -63,6 +64,8 @@ struct Sched {
   std::atomic<Time> keeper_until{0};      // when it wakes by itself
   std::atomic<uint32_t> polling{0};       // a thread is in netpoll()
   std::atomic<Time> last_poll{0};
+  // Threads of the library's own that wake nobody unless something else does first; each counts itself. See deadlock.cc.
+  std::atomic<uint32_t> service_threads{0};
 };
 
 TRI_INTERNAL extern constinit Sched sched;
@@ -163,9 +166,12 @@ inline void arm_sysmon() {
   // seq_cst: pairs with sysmon's, which looks at the Ps once more after it has set the flag.
   if (TRI_UNLIKELY(sched.sysmon_asleep.load(std::memory_order_seq_cst))) sysmon_wake();
 }
-/// All goroutines asleep, and nothing can wake them? Called by an M about to sleep without end.
-void check_deadlock();
+/// All goroutines asleep, and nothing can wake them? Then it ends the program, at the second look that finds nothing moved since the
+/// first; true: this was the first. By the keeper.
+bool check_deadlock();
 extern constinit std::atomic<bool> main_waits;
+/// Somebody has gone to sleep: sees to it that the keeper looks for a deadlock, now or soon.
+void watch_for_deadlock();
 
 void preempt_install();
 void fork_install();

@@ -242,7 +242,9 @@ void install_overflow_handler() {
   action.sa_sigaction = on_segv;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGSEGV, &action, &previous);
+  struct sigaction before = {};
+  sigaction(SIGSEGV, &action, &before);
+  if (before.sa_sigaction != on_segv) previous = before;  // a forked child that starts anew has it already
 }
 
 bool set_signal_stack() {

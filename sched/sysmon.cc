@@ -148,6 +148,7 @@ Time until_next_look(Time interval, Time at) {
 void* sysmon_main(void*) {
   prctl(PR_SET_TIMERSLACK, 1UL);
   prctl(PR_SET_NAME, "tri-sysmon");
+  sched.service_threads.fetch_add(1, std::memory_order_relaxed);
   Time interval = kMinSleep;
   uint32_t quiet = 0;
   uint32_t idle = 0;

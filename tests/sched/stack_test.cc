@@ -218,6 +218,20 @@ TEST(Fork, InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers) {
 }
 #endif
 
+#if !defined __SANITIZE_THREAD__  // TSan does not start threads in a child of a process with threads.
+TEST(Fork, AChildThatStartsAnewPassesForeignSignalsOn) {
+  in_goroutine([] {});
+  // The parent's handler stands there already, and is not its own predecessor.
+  const int status = in_forked_child([] {
+    in_goroutine([] {});
+    alarm(10);
+    CHILD_CHECK(kill(getpid(), SIGURG) == 0);  // which is ignored by default, and so by us
+    return 42;
+  });
+  EXPECT_EQ(status, 42);
+}
+#endif
+
 TEST(Dump, TellsWhatEachOneWaitsFor) {
   set_procs(1);
   std::atomic<bool> stop{false};
