@@ -88,7 +88,8 @@ inline bool is_near(const void* p, size_t* index) {
 }
 
 /// The span of a page of the window; for a page without one, a record that nobody owns, of kind kNone.
-/// relaxed: who holds a block got it, with everything that led to it, from the thread that made its span.
+/// relaxed: who holds a block got it, with everything that led to it, from the thread that made its span; for others what they read
+/// of the span depends on the word, which every processor of ours keeps in order.
 inline Span* near_span(size_t index) {
   const uintptr_t distance = near_entries[index].load(std::memory_order_relaxed);
   return reinterpret_cast<Span*>(reinterpret_cast<uintptr_t>(near_entries) + distance - sizeof(Span));
