@@ -177,6 +177,7 @@ void keep(M* m) {
     // seq_cst, and another look: whoever goes to sleep after us with an earlier timer reads keeper_until after his P was
     // given up, and wakes us (see sleep()).
     sched.keeper_until.store(until, std::memory_order_seq_cst);
+    full_fence();  // the loads of earliest_timer() are acquire, and those may overtake a store
     G* list = nullptr;
     if (earliest_timer() >= until && !(work_is_somewhere() && sched.idle.any())) {
       Time at_most = until;
@@ -323,7 +324,8 @@ void put_idle_p(P* p) {
 }
 
 void wake_p() {
-  while (sched.idle.any()) {
+  // count(), not any(): what the caller has put into the global queue was a store, which a relaxed load may overtake.
+  while (sched.idle.count() != 0) {
     uint32_t none = 0;
     // seq_cst: see idle.h. One spinner is enough: if it finds work it wakes the next.
     if (sched.spinning.load(std::memory_order_seq_cst) != 0 ||
