@@ -164,9 +164,11 @@ P* await_given_p(M* m) {
 void keep(M* m) {
   int looks = 0;
   for (;;) {
-    const bool polls = netpoll_active();
+    bool polls;
     {
       SpinGuard guard(sched.lock);
+      // Under the lock: who opens the poller later looks there whether the keeper knows of it (keeper_is_blind()).
+      polls = netpoll_active();
       m->doorbell.store(0, std::memory_order_relaxed);
       m->next_p = nullptr;
       m->polls = polls;
