@@ -117,13 +117,14 @@ void set(const void* p, size_t pages, Span* span) {
     const uintptr_t distance = span == &null_span ? 0
                                                   : reinterpret_cast<uintptr_t>(span) + sizeof(Span) -
                                                         reinterpret_cast<uintptr_t>(near_entries);
-    for (size_t i = 0; i < pages; ++i) near_entries[index + i].store(distance, std::memory_order_relaxed);
+    // release: who comes by a pointer that is not his (misuse, tri_base()) finds a span that is made, if he finds it.
+    for (size_t i = 0; i < pages; ++i) near_entries[index + i].store(distance, std::memory_order_release);
     return;
   }
   Leaf* const leaf = leaf_of(p);
   TRI_ASSERT(leaf != nullptr);
   Span* const entry = span == &null_span ? nullptr : span;
-  for (size_t i = 0; i < pages; ++i) leaf->entries[page_in_slot(p) + i].store(entry, std::memory_order_relaxed);
+  for (size_t i = 0; i < pages; ++i) leaf->entries[page_in_slot(p) + i].store(entry, std::memory_order_release);
 }
 
 Arena* arena_of(const void* p) {

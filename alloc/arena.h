@@ -12,7 +12,7 @@
 // kernel puts mappings next: a flat table with a word for each page, the distance of its span from the record before the
 // table. That is a record of zeros: so an untouched word leads to a span that nobody owns, the table costs only the parts that
 // are in use, and free() tests nothing. Far is the
-// rest of the 47-bit address space: a table of slots, and for each slot in use a leaf like a piece of the near table. Most
+// rest of the program's address space: a table of slots, and for each slot in use a leaf like a piece of the near table. Most
 // programs never need it, and it is not even reserved before.
 //
 // Lookups need no lock, at any time, for any bit pattern. Arenas are guarded by kHeap; entries of the pagemap by the
@@ -29,6 +29,7 @@
 #include "alloc/page_bits.h"
 #include "alloc/size_class.h"
 #include "alloc/span.h"
+#include "tri_arch.h"
 
 namespace tri {
 
@@ -61,8 +62,7 @@ struct Arena {
 
 namespace pagemap {
 
-inline constexpr unsigned kAddressBits = 47;
-inline constexpr size_t kSlots = size_t{1} << (kAddressBits - kArenaShift);
+inline constexpr size_t kSlots = size_t{1} << (arch::kAddressBits - kArenaShift);
 inline constexpr size_t kNearBytes = size_t{16} << 30;
 // With a limit on address space: 1 GiB, whose table takes a MiB.
 inline constexpr size_t kNearBytesIfLimited = size_t{1} << 30;
@@ -88,7 +88,8 @@ inline bool is_near(const void* p, size_t* index) {
 }
 
 /// The span of a page of the window; for a page without one, a record that nobody owns, of kind kNone.
-/// relaxed: who holds a block got it, with everything that led to it, from the thread that made its span.
+/// relaxed: who holds a block got it, with everything that led to it, from the thread that made its span; for others what they read
+/// of the span depends on the word, which every processor of ours keeps in order.
 inline Span* near_span(size_t index) {
   const uintptr_t distance = near_entries[index].load(std::memory_order_relaxed);
   return reinterpret_cast<Span*>(reinterpret_cast<uintptr_t>(near_entries) + distance - sizeof(Span));

@@ -190,6 +190,10 @@ void* reallocate_large(void* p, Span* s, size_t n) {
 
 }  // namespace
 
+void* allocate(size_t n) { return allocate_inline(n); }
+void deallocate(void* p) { deallocate_inline(p); }
+void deallocate_sized(void* p, size_t n) { deallocate_sized_inline(p, n); }
+
 void* allocate_slow(size_t n) {
   if (n <= kMaxSmallSize) return allocate_class(size_class(n));
   return allocate_large(n, kBlockAlignment, false);

@@ -22,6 +22,10 @@
 // scavenger.
 //
 // Nothing here sets errno or throws: null means that there is no memory.
+//
+// Functions are out of line but for the fast paths at the end, which are for callers of one call each, as malloc() is. In code that may
+// change threads between two calls, as the scheduler's, a compiler that inlines both may keep the thread pointer, or the address of
+// a thread-local variable, from the first to the second, and would then work on another thread's spans.
 #ifndef TRI_ALLOC_MALLOC_H
 #define TRI_ALLOC_MALLOC_H
 
@@ -37,15 +41,15 @@
 namespace tri {
 
 /// n bytes, aligned to 16; a unique block also for 0. Null when there is no memory. Any thread.
-[[nodiscard]] inline void* allocate(size_t n);
+[[nodiscard]] void* allocate(size_t n);
 /// The same, zeroed.
 [[nodiscard]] void* allocate_zeroed(size_t n);
 /// The same, aligned to a power of two.
 [[nodiscard]] void* allocate_aligned(size_t n, size_t alignment);
 /// Frees a block; null is allowed. Any thread.
-inline void deallocate(void* p);
+void deallocate(void* p);
 /// Frees a block that was allocated with n bytes and no alignment, and checks that it was.
-inline void deallocate_sized(void* p, size_t n);
+void deallocate_sized(void* p, size_t n);
 /// The same for a block that was allocated with an alignment.
 void deallocate_aligned_sized(void* p, size_t n, size_t alignment);
 /// Moves or resizes a block (not null); null, and the block untouched, when there is no memory.
@@ -101,7 +105,7 @@ template <void* (*Slow)(size_t)>
   return block;
 }
 
-inline void* allocate(size_t n) { return allocate_or<allocate_slow>(n); }
+inline void* allocate_inline(size_t n) { return allocate_or<allocate_slow>(n); }
 
 /// Frees p if it is a block of the calling thread, and nothing is to be done but push it; else Slow(p, args...). `fits` tells
 /// whether the caller's idea of the block's size agrees with its span.
@@ -124,11 +128,11 @@ template <auto Slow, class Fits, class... Args>
   if (TRI_UNLIKELY(--s->countdown == 0)) return deallocate_last(s);
 }
 
-inline void deallocate(void* p) {
+inline void deallocate_inline(void* p) {
   deallocate_or<deallocate_slow>(p, [](const Span*) { return true; });
 }
 
-inline void deallocate_sized(void* p, size_t n) {
+inline void deallocate_sized_inline(void* p, size_t n) {
   deallocate_or<deallocate_sized_slow>(
       p, [n](const Span* s) { return n - s->least <= static_cast<size_t>(s->size - s->least); }, n);
 }

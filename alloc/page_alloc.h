@@ -51,8 +51,8 @@ class PageAlloc {
   size_t arena_count() const { return arena_count_; }
   Arena* arena(size_t ordinal) const { return arenas_[ordinal].arena; }
   size_t free_pages() const { return free_pages_; }
-  /// Free and not scavenged. Any thread.
-  size_t dirty_pages() const { return dirty_pages_.load(std::memory_order_relaxed); }
+  /// Free and not scavenged. Any thread. seq_cst: the background thread looks here after it has announced its end (see scavenger.cc).
+  size_t dirty_pages() const { return dirty_pages_.load(std::memory_order_seq_cst); }
 
   /// The fewest dirty pages that there were since the last call.
   size_t take_lowest_dirty() {

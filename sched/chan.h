@@ -47,7 +47,7 @@ class Channel {
   /// Wakes all who wait. False if it was closed already.
   [[nodiscard]] bool close();
 
-  size_t length() const { return count_.load(std::memory_order_relaxed); }
+  size_t length() const { return count_.load(std::memory_order_acquire); }
   size_t capacity() const { return capacity_; }
   size_t elem_size() const { return elem_size_; }
   bool is_closed() const { return closed_.load(std::memory_order_acquire); }
@@ -78,6 +78,7 @@ class Channel {
   void unlock_and_wake(const Waiter* wake);
   int wait_send(const void* value, Time deadline);
   int wait_receive(void* out, Time deadline);
+  // Both looks are acquire: closed_, looked at after it, must not be as it was before.
   bool is_full() const { return capacity_ == 0 ? receivers_.empty() : length() == capacity_; }
   bool is_empty() const { return capacity_ == 0 ? senders_.empty() : length() == 0; }
   char* slot(size_t i) { return reinterpret_cast<char*>(this + 1) + i * elem_size_; }

@@ -177,9 +177,11 @@ Time until_next_look(int* looks) {
 void keep(M* m) {
   int looks = 0;
   for (;;) {
-    const bool polls = netpoll_active();
+    bool polls;
     {
       SpinGuard guard(sched.lock);
+      // Under the lock: who opens the poller later looks there whether the keeper knows of it (keeper_is_blind()).
+      polls = netpoll_active();
       m->doorbell.store(0, std::memory_order_relaxed);
       m->next_p = nullptr;
       m->polls = polls;
@@ -192,6 +194,7 @@ void keep(M* m) {
     // seq_cst, and another look: whoever goes to sleep after us with an earlier timer reads keeper_until after his P was
     // given up, and wakes us (see sleep()).
     sched.keeper_until.store(until, std::memory_order_seq_cst);
+    full_fence();  // the loads of earliest_timer() are acquire, and those may overtake a store
     G* list = nullptr;
     if (earliest_timer() >= until && !(work_is_somewhere() && sched.idle.any())) {
       Time at_most = until;
@@ -346,7 +349,8 @@ void put_idle_p(P* p) {
 }
 
 void wake_p() {
-  while (sched.idle.any()) {
+  // count(), not any(): what the caller has put into the global queue was a store, which a relaxed load may overtake.
+  while (sched.idle.count() != 0) {
     uint32_t none = 0;
     // seq_cst: see idle.h. One spinner is enough: if it finds work it wakes the next.
     if (sched.spinning.load(std::memory_order_seq_cst) != 0 ||

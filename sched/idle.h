@@ -21,9 +21,10 @@
 
 namespace tri::sched {
 
-/// The Ps that nobody has. Lock-free; all operations are seq_cst: see the file head.
+/// The Ps that nobody has. Lock-free; all operations but the hints are seq_cst: see the file head.
 class IdlePs {
  public:
+  /// A hint: relaxed. Who has made work, and put no fence after it, asks count().
   bool any() const { return count_.load(std::memory_order_relaxed) != 0; }
   uint32_t count() const { return count_.load(std::memory_order_seq_cst); }
 

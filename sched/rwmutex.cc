@@ -54,7 +54,8 @@ int RWMutex::queue_up(WaitQueue* queue, WaitReason reason, Time deadline) {
   if ((state & kWaiters) != 0) {
     // It may have been the writer that kept readers from joining those who are in.
     if ((state & kWriter) == 0 && writers_.empty()) state += pop_readers(&wake);
-    state_.store((state & ~kWaiters) | waiters_bit(), std::memory_order_relaxed);
+    // release: what readers did who have left goes on from the load above to the next writer, past this store.
+    state_.store((state & ~kWaiters) | waiters_bit(), std::memory_order_release);
   }
   guard_.unlock();
   wake.wake();

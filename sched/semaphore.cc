@@ -45,7 +45,8 @@ int Semaphore::acquire(uint32_t n, Time deadline) {
   const uint32_t seen = state_.load(std::memory_order_acquire);
   if ((seen & kWaiters) != 0) {
     const uint32_t left = grant(seen >> 1, &wake);
-    state_.store(left * 2 | waiters_bit(), std::memory_order_relaxed);
+    // release: what they did who released the permits that are left goes on from the load above to whoever takes these.
+    state_.store(left * 2 | waiters_bit(), std::memory_order_release);
   }
   guard_.unlock();
   wake.wake();

@@ -50,8 +50,8 @@ class WaitQueue {
  public:
   constexpr WaitQueue() = default;
 
-  /// Without the lock only a hint.
-  bool empty() const { return head_.load(std::memory_order_relaxed) == nullptr; }
+  /// Without the lock only a hint; acquire, for who looks at something else after it (see chan.h).
+  bool empty() const { return head_.load(std::memory_order_acquire) == nullptr; }
 
   void push_back(Waiter* w) {
     Waiter* const head = front();

@@ -31,7 +31,7 @@ void* or_out_of_memory(void* p) {
 void* allocate_flags(size_t n, unsigned flags) {
   const size_t alignment = size_t{1} << (flags & kAlignMask);
   const bool zeroed = (flags & TRI_ZERO) != 0;
-  if (alignment <= kBlockAlignment) return or_out_of_memory(zeroed ? allocate_zeroed(n) : allocate(n));
+  if (alignment <= kBlockAlignment) return or_out_of_memory(zeroed ? allocate_zeroed(n) : allocate_inline(n));
   void* const p = allocate_aligned(n, alignment);
   if (p != nullptr && zeroed) memset(p, 0, n);
   return or_out_of_memory(p);
@@ -134,12 +134,12 @@ void* tri_realloc(void* p, size_t n, unsigned flags) {
 
 bool tri_expand(void* p, size_t n) { return resize_in_place(p, n); }
 
-void tri_free(void* p) { deallocate(p); }
+void tri_free(void* p) { deallocate_inline(p); }
 
-void tri_free_sized(void* p, size_t n) { deallocate_sized(p, n); }
+void tri_free_sized(void* p, size_t n) { deallocate_sized_inline(p, n); }
 
 void tri_free_batch(void** p, size_t n) {
-  for (size_t i = 0; i < n; ++i) deallocate(p[i]);
+  for (size_t i = 0; i < n; ++i) deallocate_inline(p[i]);
 }
 
 size_t tri_good_size(size_t n) { return good_size(n); }

@@ -68,7 +68,7 @@ TRI_EXPORT_BEGIN
 
 void* malloc(size_t n) { return allocate_or<malloc_slow>(n); }
 
-void free(void* p) { deallocate(p); }
+void free(void* p) { deallocate_inline(p); }
 
 void* calloc(size_t count, size_t size) {
   size_t n;
@@ -92,7 +92,7 @@ void* reallocf(void* p, size_t n) {
 
 void cfree(void* p) { deallocate(p); }
 
-void free_sized(void* p, size_t n) { deallocate_sized(p, n); }
+void free_sized(void* p, size_t n) { deallocate_sized_inline(p, n); }
 
 void free_aligned_sized(void* p, size_t alignment, size_t n) {
   deallocate_aligned_sized(p, n, round_alignment(alignment));

@@ -96,16 +96,16 @@ void* operator new[](size_t n, std::align_val_t a, const std::nothrow_t& t) noex
   return new_aligned_nothrow("_ZnamSt11align_val_tRKSt9nothrow_t", n, a, t);
 }
 
-void operator delete(void* p) noexcept { deallocate(p); }
-void operator delete[](void* p) noexcept { deallocate(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { deallocate(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { deallocate(p); }
-void operator delete(void* p, size_t n) noexcept { deallocate_sized(p, n); }
-void operator delete[](void* p, size_t n) noexcept { deallocate_sized(p, n); }
-void operator delete(void* p, std::align_val_t) noexcept { deallocate(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { deallocate(p); }
-void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate(p); }
-void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate(p); }
+void operator delete(void* p) noexcept { deallocate_inline(p); }
+void operator delete[](void* p) noexcept { deallocate_inline(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { deallocate_inline(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { deallocate_inline(p); }
+void operator delete(void* p, size_t n) noexcept { deallocate_sized_inline(p, n); }
+void operator delete[](void* p, size_t n) noexcept { deallocate_sized_inline(p, n); }
+void operator delete(void* p, std::align_val_t) noexcept { deallocate_inline(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { deallocate_inline(p); }
+void operator delete(void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate_inline(p); }
+void operator delete[](void* p, std::align_val_t, const std::nothrow_t&) noexcept { deallocate_inline(p); }
 void operator delete(void* p, size_t n, std::align_val_t a) noexcept {
   deallocate_aligned_sized(p, n, static_cast<size_t>(a));
 }

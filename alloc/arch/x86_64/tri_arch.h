@@ -1,10 +1,12 @@
-// tri_arch.h - What this library must know about x86-64: system calls, the thread pointer, the spin hint.
+// tri_arch.h - What this library must know about x86-64: system calls, the thread pointer and what stands around it, the spin
+// hint, pages, addresses.
 //
 // System calls are made directly, not through libc: free() must leave errno alone, and a preloaded wrapper of mmap()
 // or madvise() may itself allocate.
 #ifndef TRI_ARCH_H
 #define TRI_ARCH_H
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tri::arch {
@@ -27,6 +29,21 @@ inline long system_call(long number, long a = 0, long b = 0, long c = 0, long d 
 inline uintptr_t thread_pointer() { return reinterpret_cast<uintptr_t>(__builtin_thread_pointer()); }
 
 inline void spin_hint() { __builtin_ia32_pause(); }
+
+/// The kernel's page.
+inline size_t page_size() { return 4096; }
+
+/// Addresses of programs end at 2^47, but for those that ask for more.
+inline constexpr unsigned kAddressBits = 47;
+
+/// Thread-local variables stand below the thread pointer, and libc's record of the thread at it.
+inline constexpr bool kTlsIsBelow = true;
+/// For a thread that libc did not make: the first word points at itself, as the ABI demands, and libc's own the same.
+inline void prepare_control_block(void* thread_pointer) {
+  auto** const words = static_cast<void**>(thread_pointer);
+  words[0] = thread_pointer;
+  words[2] = thread_pointer;
+}
 
 }  // namespace tri::arch
 

@@ -54,10 +54,7 @@ void* map_aligned(size_t bytes, size_t alignment, int protection) {
 
 }  // namespace
 
-size_t page_size() {
-  // x86-64 has no other; an architecture with a choice asks getauxval(AT_PAGESZ) here.
-  return 4096;
-}
+size_t page_size() { return arch::page_size(); }
 
 void* reserve(size_t bytes, size_t alignment) { return map_aligned(bytes, alignment, PROT_NONE); }
 

@@ -21,11 +21,14 @@ namespace {
 constexpr size_t kStackBytes = 64 * 1024;
 // Beyond our own thread-local variables, which those of the program push away from the thread pointer. Untouched pages cost nothing.
 constexpr size_t kTlsSlackBytes = 64 * 1024;
+// libc's record of a thread, on the other side of the thread pointer; it has 2 to 3 KiB.
+constexpr size_t kRecordBytes = 4096;
 constinit thread_local char tls_probe = 0;
 
-size_t tls_bytes() {
-  const uintptr_t distance = arch::thread_pointer() - reinterpret_cast<uintptr_t>(&tls_probe);
-  return align_up(distance + kTlsSlackBytes, page_size());
+size_t variable_bytes() {
+  const uintptr_t variable = reinterpret_cast<uintptr_t>(&tls_probe);
+  const uintptr_t pointer = arch::thread_pointer();
+  return align_up((arch::kTlsIsBelow ? pointer - variable : variable - pointer) + kTlsSlackBytes, page_size());
 }
 
 // One such thread at a time, so its memory is static, and nothing has to be freed by a thread that is standing on it.
@@ -43,17 +46,16 @@ namespace tri::os {
 
 bool start_bare_thread(void (*fn)()) {
   if (running.load(std::memory_order_acquire) != 0) return false;
-  const size_t memory_bytes = kStackBytes + tls_bytes() + page_size();
+  const size_t below_bytes = arch::kTlsIsBelow ? variable_bytes() : kRecordBytes;
+  const size_t above_bytes = arch::kTlsIsBelow ? kRecordBytes : variable_bytes();
+  const size_t memory_bytes = align_up(kStackBytes + below_bytes + above_bytes, page_size());
   if (thread_memory == nullptr) {
     thread_memory = static_cast<char*>(map(memory_bytes, page_size()));
     if (thread_memory == nullptr) return false;
   }
   char* const stack_top = thread_memory + kStackBytes;
-  // The thread pointer stands near the end: variables lie below it, the control block above. Its first word points at
-  // itself, as the ABI demands.
-  char* const thread_pointer = thread_memory + memory_bytes - page_size();
-  *reinterpret_cast<void**>(thread_pointer) = thread_pointer;
-  *reinterpret_cast<void**>(thread_pointer + 16) = thread_pointer;
+  char* const thread_pointer = stack_top + below_bytes;
+  arch::prepare_control_block(thread_pointer);
 
   uint64_t all = ~uint64_t{0};
   uint64_t old = 0;
