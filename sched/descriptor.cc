@@ -24,8 +24,7 @@ long address(const void* p) { return reinterpret_cast<long>(p); }
 // Makes the Gs of a list ready.
 void ready_all(const ClaimedList& list) {
   for (G* g = list.first; g != nullptr;) {
-    G* const next = g->next;
-    g->next = nullptr;
+    G* const next = g->next_claimed;
     ready(g, g->result);
     g = next;
   }

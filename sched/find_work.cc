@@ -301,7 +301,7 @@ void timer_added(Time when) {
 
 void ready_list(G* list) {
   while (list != nullptr) {
-    G* const next = list->next;
+    G* const next = list->next_claimed;
     ready(list, list->result);
     list = next;
   }

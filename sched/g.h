@@ -66,6 +66,9 @@ struct alignas(64) G {
   // Of the open wait. Written by the waiter, read by whoever runs timers.
   std::atomic<Time> deadline{kForever};
   Timer timer;                 // of the deadline
+  // Whoever has claimed it, and is to make it ready: a list of such. Not `next`: until it has parked it may be preempted, and then
+  // stands in a queue of those that can run.
+  G* next_claimed = nullptr;
   std::atomic<Time> since{0};  // owner: when it began to wait, as the P last saw the clock; for reports
   // Of a stand-in: 0 nobody called, 1 readied, 2 asleep.
   std::atomic<uint32_t> doorbell{0};

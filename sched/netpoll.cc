@@ -76,13 +76,13 @@ G* wake_threads(G* list) {
   G** end = &goroutines;
   while (list != nullptr) {
     G* const g = list;
-    list = g->next;
-    g->next = nullptr;
+    list = g->next_claimed;
+    g->next_claimed = nullptr;
     if (g->kind == GKind::kThread) {
       ready(g, g->result);
     } else {
       *end = g;
-      end = &g->next;
+      end = &g->next_claimed;
     }
   }
   return goroutines;
@@ -92,8 +92,7 @@ void* poll_for_threads(void*) {
   for (;;) {
     // Goroutines, if one waits on a descriptor that threads wait on as well.
     for (G* g = wake_threads(collect(pollers[kThreads], kForever)); g != nullptr;) {
-      G* const next = g->next;
-      g->next = nullptr;
+      G* const next = g->next_claimed;
       ready(g, g->result);
       g = next;
     }

@@ -14,7 +14,7 @@ class PollDesc;
 /// True once a goroutine has waited for a descriptor: until then nobody needs to poll.
 bool netpoll_active();
 /// Collects what has become ready. `until`: kNoWait does not block, kForever blocks until an event or netpoll_break().
-/// Goroutines that were claimed come back as a list linked by G::next, each with its result set as ready() would;
+/// Goroutines that were claimed come back as a list linked by G::next_claimed, each with its result set as ready() would;
 /// plain threads have been woken already. Ends early and empty for a break or a signal. Several threads may call it with kNoWait
 /// at once, beside the one that blocks.
 G* netpoll(Time until);

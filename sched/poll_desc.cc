@@ -22,8 +22,8 @@ constinit std::atomic<PollDesc*> chunks[kChunks] = {};
 
 void ClaimedList::append(G* g, int result) {
   g->result = result;
-  g->next = nullptr;
-  (first == nullptr ? first : last->next) = g;
+  g->next_claimed = nullptr;
+  (first == nullptr ? first : last->next_claimed) = g;
   last = g;
 }
 

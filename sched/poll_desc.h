@@ -37,7 +37,7 @@
 
 namespace tri::sched {
 
-/// A list of claimed Gs, linked by G::next: who made it must make each of them ready.
+/// A list of claimed Gs, linked by G::next_claimed: who made it must make each of them ready.
 struct ClaimedList {
   G* first = nullptr;
   G* last = nullptr;

@@ -117,7 +117,7 @@ inline void wake_if_idle() {
   }
   if (TRI_UNLIKELY(sched.idle.any()) && sched.spinning.load(std::memory_order_relaxed) == 0) wake_p();
 }
-/// Makes a list (by next) of claimed goroutines runnable; the caller may or may not have a P.
+/// Makes a list (by next_claimed) of claimed goroutines runnable; the caller may or may not have a P.
 void ready_list(G* list);
 
 /// The next goroutine to run; gives up the P and sleeps until there is one. On the M's own stack, in no critical section.

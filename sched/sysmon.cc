@@ -37,7 +37,7 @@ constinit std::atomic<uint32_t> bell{0};  // 0: sysmon sleeps, or may; 1: rung
 constinit std::atomic<uint64_t> rounds{0};
 
 constinit SpinLock late_lock;
-constinit G* late = nullptr;                  // late_lock
+constinit G* late = nullptr;                  // late_lock; linked by next_claimed
 constinit std::atomic<bool> any_late{false};  // written under late_lock
 
 bool wake_late() {
@@ -50,7 +50,7 @@ bool wake_late() {
     any_late.store(false, std::memory_order_relaxed);
   }
   while (list != nullptr) {
-    G* const next = list->next;
+    G* const next = list->next_claimed;
     ready(list, list->result);  // comes back here if it still has not parked
     list = next;
   }
@@ -216,7 +216,7 @@ void sysmon_wake() {
 void sysmon_ready_later(G* g) {
   {
     SpinGuard guard(late_lock);
-    g->next = late;
+    g->next_claimed = late;
     late = g;
     any_late.store(true, std::memory_order_seq_cst);
   }

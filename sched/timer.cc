@@ -209,9 +209,9 @@ G* run_due(TimerHeap& heap, Time at, size_t* started) {
     heap.remove_locked(0);
     if (is_open && deadline <= at && claim(g, id)) {
       g->result = -ETIMEDOUT;
-      g->next = nullptr;
+      g->next_claimed = nullptr;
       *tail = g;
-      tail = &g->next;
+      tail = &g->next_claimed;
     }
   }
   heap.lock_.unlock();

@@ -91,7 +91,7 @@ void arm_deadline(TimerHeap& local, G* g, Time deadline);
 [[nodiscard]] bool start_timer(TimerHeap& local, PublicTimer* t, Time when, Time period);
 /// True if the timer was in a heap: what it was to do has not happened, and will not.
 bool remove_timer(Timer* t);
-/// Runs some of what is due at `at` (64 at most; earliest() tells whether there is more): goroutines whose deadline has passed come back as a list by G::next, claimed, with their
+/// Runs some of what is due at `at` (64 at most; earliest() tells whether there is more): goroutines whose deadline has passed come back as a list by G::next_claimed, claimed, with their
 /// result set; public timers' functions have been started (their number in *started). Without the lock held on return.
 G* run_due(TimerHeap& heap, Time at, size_t* started);
 

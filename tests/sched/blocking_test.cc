@@ -205,6 +205,42 @@ TEST(Preempt, LocksOfLibcDoNotDeadlock) {
 #endif
 
 #if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
+TEST(Preempt, BetweenTheBeginOfAWaitAndItsSleep) {
+  // One that has published its wait is preempted before it parks, and is called while it queues up for a processor, before others.
+  set_procs(1);
+  std::atomic<WaitId> published{0};
+  std::atomic<bool> go_on{false};
+  std::atomic<bool> stop{false};
+  std::atomic<G*> waiter{nullptr};
+  const uint64_t before = preemptions();
+  TaskId hog = 0;
+  const TaskId slow = spawn([&] {
+    // In the queue of this processor: who comes after us finds it there, and leaves us in the global one.
+    hog = spawn([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+      }
+    });
+    waiter = current();
+    published = begin_wait(current());
+    while (!go_on.load(std::memory_order_relaxed)) {
+    }
+    EXPECT_EQ(park(WaitReason::kSelect, nullptr, kForever), 5);
+  });
+  ASSERT_TRUE(eventually([&] { return published != 0; }));
+  ASSERT_TRUE(eventually([&] { return preemptions() > before; }));
+  std::vector<TaskId> behind;
+  for (int i = 0; i < 10; ++i) behind.push_back(spawn([] {}));
+  EXPECT_TRUE(claim(waiter, published));
+  ready(waiter, 5);
+  go_on = true;
+  for (const TaskId id : behind) EXPECT_EQ(join(id, now() + milliseconds(20'000)), 0);
+  EXPECT_EQ(join(slow, now() + milliseconds(20'000)), 0);
+  stop = true;
+  EXPECT_EQ(join(hog, now() + milliseconds(20'000)), 0);
+}
+#endif
+
+#if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
 TEST(Preempt, KeepsErrnoAndRegisters) {
   set_procs(1);
   std::vector<TaskId> ids;

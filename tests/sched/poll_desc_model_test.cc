@@ -11,7 +11,7 @@ using namespace test;
 
 void wake(const ClaimedList& list) {
   for (G* g = list.first; g != nullptr;) {
-    G* const next = g->next;
+    G* const next = g->next_claimed;
     ready(g, g->result);
     g = next;
   }

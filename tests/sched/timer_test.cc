@@ -64,7 +64,7 @@ TEST(TimerHeap, RunsWhatIsDueInOrder) {
       G* g = run_due(heap, at, &started);
       EXPECT_EQ(started, 0U);
       if (g == nullptr && heap.earliest() > at) break;
-      for (; g != nullptr; g = g->next) {
+      for (; g != nullptr; g = g->next_claimed) {
         EXPECT_EQ(g->result, -ETIMEDOUT);
         EXPECT_LE(g->deadline, at);
         EXPECT_GE(g->deadline, last);
