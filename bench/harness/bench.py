@@ -6,7 +6,7 @@ OVERVIEW. A job (job.py) is one command: a workload of bench/workloads or a real
 whatever slows the machine down for a while slows all of them, and takes wall time, CPU time, peak RSS and page faults
 from the kernel. stats.py makes medians, ratios and means of it, text.py tables, page.py a page to look at. extras.py holds
 what is not a job: single paths, the cost of a start, an idle process. rivals.py compares programs that were written once
-for each runtime: the scheduler's workloads, slices and maps.
+for each runtime: the scheduler's workloads, slices and maps. net.py compares servers.
 
 A ratio is always a contender's median over that of the best *peer* in the same job, so "1.00" is another winner in
 each row, and a mean near 1 means: as good as whichever peer is best at each thing.
@@ -28,6 +28,7 @@ sys.path.insert(0, str(HERE.parent / "programs"))
 
 import contenders as allocators  # noqa: E402
 import extras  # noqa: E402
+import net  # noqa: E402
 import page  # noqa: E402
 import programs  # noqa: E402
 import rivals  # noqa: E402
@@ -35,6 +36,10 @@ import runner  # noqa: E402
 import stats  # noqa: E402
 import text  # noqa: E402
 import workloads  # noqa: E402
+
+
+def numbers(text):
+    return [int(n) for n in text.split(",")]
 
 
 def parse():
@@ -59,7 +64,18 @@ def parse():
     parser.add_argument("--idle", action="store_true", help="memory of a process that has freed it and does nothing")
     parser.add_argument("--sched", action="store_true", help="the scheduler beside Go, Boost.Fiber and threads")
     parser.add_argument("--containers", action="store_true", help="slices and maps beside Go's and those of C++")
-    parser.add_argument("--procs", default="1,2", help="processors for --sched (default: 1,2)")
+    parser.add_argument(
+        "--net", action="store_true", help="servers beside raw loops of epoll and io_uring, libuv and Go"
+    )
+    parser.add_argument(
+        "--procs", type=numbers, default=[1, 2], help="processors for --sched and --net (default: 1,2)"
+    )
+    parser.add_argument(
+        "--connections", metavar="LIST", type=numbers, default=[64, 1000], help="of --net's client (default: 64,1000)"
+    )
+    parser.add_argument(
+        "--offline", action="store_true", help="do not fetch a newer Go than the system's to compare with as well"
+    )
     parser.add_argument("--all", action="store_true", help="all of these, and the jobs")
     parser.add_argument("--list", action="store_true", help="names of the jobs")
     parser.add_argument(
@@ -76,7 +92,7 @@ def parse():
     args.rounds = args.rounds or (1 if args.quick else 5)
     args.scale = args.scale or (0.1 if args.quick else 1.0)
     args.lib = args.lib or str(ROOT / "build/release/libtri.so")
-    args.extra = args.paths or args.startup or args.idle or args.sched or args.containers
+    args.extra = args.paths or args.startup or args.idle or args.sched or args.net or args.containers
     return args
 
 
@@ -88,9 +104,7 @@ def machine():
 
 def choose_jobs(args, skipped):
     everything = workloads.jobs(args.build / "workloads", args.scale) + programs.jobs(args.out / "inputs", args.scale)
-    chosen = [
-        job for job in everything if not args.only or any(fnmatch.fnmatch(job.name, glob) for glob in args.only)
-    ]
+    chosen = [job for job in everything if not args.only or any(fnmatch.fnmatch(job.name, glob) for glob in args.only)]
     for job in [job for job in chosen if job.missing()]:
         skipped.append(f"{job.name}: {job.missing()} is not there")
         chosen.remove(job)
@@ -137,8 +151,11 @@ def main():
         result["idle"] = extras.idle(args.build / "tools", contenders, 1 if args.quick else min(3, args.rounds))
 
     if args.sched or args.all:
-        processors = [int(n) for n in args.procs.split(",")]
-        result["sched"] = rivals.sched(args.build / "sched", args.rounds, args.scale, args.only, processors, failures)
+        result["sched"] = rivals.sched(args.build / "sched", args.rounds, args.scale, args.only, args.procs, failures)
+    if args.net or args.all:
+        result["net"] = net.contest(
+            args.build / "net", args.rounds, args.scale, args.only, args.procs, args.connections, skipped, failures
+        )
     if args.containers or args.all:
         result["containers"] = rivals.containers(
             args.build / "containers", args.rounds, args.quick, args.only, failures

@@ -1,5 +1,6 @@
 """page.py - The result as one page that needs nothing but itself."""
 
+import re
 import string
 from pathlib import Path
 
@@ -14,20 +15,35 @@ COLOURS = {
     "jemalloc": ("#d55e00", "#f0883e"),
     "mimalloc": ("#0072b2", "#58a6ff"),
     "tcmalloc": ("#009e73", "#3fb68b"),
-    "go": ("#0097a7", "#4dd0e1"),
+    "epoll": ("#8a8f98", "#9aa1ad"),
+    "uring": ("#0072b2", "#58a6ff"),
+    "uv": ("#009e73", "#3fb68b"),
     "boost": ("#8d6e00", "#e3b341"),
     "threads": ("#5e4fa2", "#b197fc"),
     "std": ("#7f3b08", "#d2a679"),
     OURS: ("#b5179e", "#ff6fd8"),
 }
-SPARE = [("#8d6e00", "#e3b341"), ("#5e4fa2", "#b197fc"), ("#7f3b08", "#d2a679"), ("#2a7f8e", "#56d4dd")]
+NEWEST_GO = ("#0097a7", "#4dd0e1")
+SPARE = [
+    ("#5f7f00", "#b5d433"),
+    ("#8d6e00", "#e3b341"),
+    ("#5e4fa2", "#b197fc"),
+    ("#7f3b08", "#d2a679"),
+    ("#2a7f8e", "#56d4dd"),
+]
 
 PAGE = string.Template(Path(__file__).with_name("page.html").read_text())
 
 
-def colours(names):
+def colours(names, newest_go):
     spare = iter(SPARE * len(names))
-    return {name: COLOURS.get(name) or next(spare) for name in names}
+    known = {**COLOURS, newest_go: NEWEST_GO}
+    return {name: known.get(name) or next(spare) for name in names}
+
+
+def selector(name):
+    """A name as the part of a CSS selector."""
+    return name.replace(".", "\\.")
 
 
 def section(title, words, *cards):
@@ -101,13 +117,13 @@ def paths(result):
 
 
 def rivals(result, part, title, words):
-    """Rows of programs written for several runtimes, as ratios to Go (to the first one where there is no Go)."""
+    """Rows of programs written for several runtimes, as ratios to the newest Go (to the first one where there is no Go)."""
     if not result.get(part):
         return ""
-    rows = []
+    rows, newest = [], newest_go(result[part])
     for key, row in result[part]["rows"].items():
         by, unit = row["by"], row["unit"]
-        base = max(by.get(result[part]["base"], next(iter(by.values())))["median"], 1e-9)
+        base = max(by.get(newest, next(iter(by.values())))["median"], 1e-9)
         workload, _, procs = key.partition("@")
         label, group = (f"{workload} on {procs}", "") if procs else (key.partition("/")[2], key.partition("/")[0])
         marks = {
@@ -115,7 +131,43 @@ def rivals(result, part, title, words):
             for name, s in by.items()
         }
         rows.append((label, group.replace("_", " "), marks))
-    return section(title, words, card(svg.dots(rows, OURS, ceiling=64, floor=0.02)))
+    return section(title, words.format(newest or "the first"), card(svg.dots(rows, OURS, ceiling=64, floor=0.02)))
+
+
+def newest_go(part):
+    return part["gos"][-1] if part["gos"] else None
+
+
+def net(result):
+    """One request of each server, as ratios to the epoll loop."""
+    part = result.get("net")
+    if not part:
+        return ""
+    cards = []
+    for metric, title in (
+        ("per_second", "Time"),
+        ("cpu_us", "CPU time"),
+        ("p99_us", "99th percentile of the latency"),
+    ):
+        power = -1 if metric == "per_second" else 1  # the time between two answers: less is better, as everywhere here
+        rows = []
+        for key, row in part["rows"].items():
+            protocol, connections, procs = re.fullmatch(r"(.+)-(\d+)@(\d+)", key).groups()
+            base = row["by"].get("epoll", next(iter(row["by"].values())))[metric]["median"]
+            marks = {}
+            for name, by_metric in row["by"].items():
+                s = by_metric[metric]
+                ratio, low, high = ((max(s[q], 1e-9) / max(base, 1e-9)) ** power for q in ("median", "q1", "q3"))
+                tip = (
+                    f"{name}: {by_metric['per_second']['median']:.0f}/s, CPU {by_metric['cpu_us']['median']:.2f} µs, "
+                )
+                tip += f"p50 {by_metric['p50_us']['median']:.0f} µs, p99 {by_metric['p99_us']['median']:.0f} µs"
+                marks[name] = (ratio, low, high, tip)
+            rows.append((f"{connections} on {procs}", protocol, marks))
+        cards.append(card(svg.dots(rows, OURS, ceiling=4), f"{title} of a request"))
+    words = "Servers that echo, or answer HTTP, by connections and processors, as a ratio to a raw epoll loop in C; uring is "
+    words += "such a loop on io_uring, uv is libuv. The client shares the processors with the server."
+    return section("Network", words, *cards)
 
 
 def startup(result):
@@ -184,15 +236,17 @@ JOB_SECTIONS = [
 ]
 
 
+RIVALS = ["sched", "containers", "net"]
 RIVAL_SECTIONS = [
-    ("sched", "Scheduler", "The same workloads on each runtime, on one and two processors, as a ratio to Go's."),
-    ("containers", "Slices and maps", "Time of one operation as a ratio to Go's, by number of entries."),
+    ("sched", "Scheduler", "The same workloads on each runtime, by processors, as a ratio to {}'s."),
+    ("containers", "Slices and maps", "Time of one operation as a ratio to {}'s, by number of entries."),
 ]
 
 
 def render(result):
-    names = list(dict.fromkeys(result["contenders"] + rival_names(result)))
-    palette = colours(names)
+    parts = [result[part] for part in RIVALS if result.get(part)]
+    names = list(dict.fromkeys([*result["contenders"], *(name for part in parts for name in part["contenders"])]))
+    palette = colours(names, next((newest_go(part) for part in parts), None))
     about = (
         f"{result['machine']}. {result['date']}, {result['rounds']} interleaved rounds at scale {result['scale']:g}."
     )
@@ -204,19 +258,15 @@ def render(result):
     ]
     sections = [troubles(result), overview(result), *(jobs(result, *words) for words in JOB_SECTIONS)]
     sections += [rivals(result, *words) for words in RIVAL_SECTIONS]
-    sections += [paths(result), startup(result), idle(result), figures(result)]
+    sections += [net(result), paths(result), startup(result), idle(result), figures(result)]
     return PAGE.substitute(
         light="".join(f"--c-{i}: {palette[n][0]}; " for i, n in enumerate(names)),
         dark="".join(f"--c-{i}: {palette[n][1]}; " for i, n in enumerate(names)),
-        series="\n".join(f".s-{n} {{ --c: var(--c-{i}); }}" for i, n in enumerate(names)),
+        series="\n".join(f".s-{selector(n)} {{ --c: var(--c-{i}); }}" for i, n in enumerate(names)),
         legend="".join(legend),
         about=esc(about),
         body="".join(sections),
     )
-
-
-def rival_names(result):
-    return [name for part in ("sched", "containers") if result.get(part) for name in result[part]["contenders"]]
 
 
 def to_reference(result):

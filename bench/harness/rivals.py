@@ -4,7 +4,8 @@ A contender here is a program, not a library to preload. bench/sched/NAME takes 
 {"workload", "procs", "value", "unit"}; all values are costs. Each measurement is a process of its own, contenders take
 turns, and a round does everything once, so that what slows the machine down for a while slows all of them.
 
-The ratio is Go's median over ours: how many times as fast we are. WANTED holds what was promised for one processor.
+Every Go that was built takes part, named after its version. The ratio is its median over ours: how many times as fast we are.
+WANTED holds what was promised; it is held against the newest of them.
 """
 
 import fnmatch
@@ -14,9 +15,6 @@ import subprocess
 import stats
 from runner import Failure, Progress, rotated
 
-SCHED = ["tri", "go", "boost", "threads"]
-CONTAINERS = ["tri", "std", "go"]
-BASE = "go"
 TIMEOUT_S = 60
 
 # workload -> (times as fast as Go on one processor, on two)
@@ -47,6 +45,12 @@ class Rival:
         self.name, self.program = name, program
 
 
+def gos(folder, stem=""):
+    """The names of the Gos whose programs are there, the newest last: go-1.19, ... (see bench_go in CMakeLists.txt)."""
+    found = [path.name.removeprefix(stem) for path in folder.glob(f"{stem}go-*")]
+    return sorted(found, key=lambda name: [int(n) for n in name.removeprefix("go-").split(".")])
+
+
 def lines_of(command, timeout):
     try:
         done = subprocess.run(
@@ -59,13 +63,13 @@ def lines_of(command, timeout):
     return done.stdout.splitlines()
 
 
-def summarized(samples, contenders):
-    """{row: {"unit", "by": {contender: spread}}}"""
+def summarized(samples, contenders, folder):
+    """{"contenders", "gos": the newest last, "rows": {row: {"unit", "by": {contender: spread}}}}"""
     rows = {
         key: {"unit": unit, "by": {name: stats.spread(values) for name, values in by.items()}}
         for key, (unit, by) in samples.items()
     }
-    return {"contenders": [c.name for c in contenders], "base": BASE, "rows": rows}
+    return {"contenders": contenders, "gos": gos(folder), "rows": rows}
 
 
 def wanted(key):
@@ -75,21 +79,24 @@ def wanted(key):
     return pair[0 if procs == "1" else 1] if pair and procs in ("1", "2") else None
 
 
-def gain(row):
-    """Go's median over ours."""
-    if "tri" not in row["by"] or BASE not in row["by"]:
+def gain(row, go):
+    """The median of a Go over ours."""
+    if "tri" not in row["by"] or go not in row["by"]:
         return None
-    return row["by"][BASE]["median"] / max(row["by"]["tri"]["median"], 1e-9)
+    return row["by"][go]["median"] / max(row["by"]["tri"]["median"], 1e-9)
 
 
 def sched(folder, rounds, scale, only, processors, failures):
-    contenders = [Rival(name, folder / name) for name in SCHED if (folder / name).exists()]
+    names = ["tri", *gos(folder), "boost", "threads"]
+    contenders = [Rival(name, folder / name) for name in names if (folder / name).exists()]
     offers = {c.name: lines_of([c.program, "list"], 10) for c in contenders}
     # Ours knows most workloads; Go's order where ours is not built.
     names = list(dict.fromkeys(name for offer in offers.values() for name in offer))
     names = [n for n in names if not only or any(fnmatch.fnmatch(n, glob) for glob in only)]
     samples, lost = {}, set()
-    progress = Progress("sched", rounds * sum(n in offers[c.name] for n in names for c in contenders) * len(processors))
+    progress = Progress(
+        "sched", rounds * sum(n in offers[c.name] for n in names for c in contenders) * len(processors)
+    )
     for round_number in range(rounds):
         for name in names:
             for procs in processors:
@@ -111,19 +118,20 @@ def sched(folder, rounds, scale, only, processors, failures):
                         _, by = samples.setdefault(f"{line['workload']}@{procs}", (line["unit"], {}))
                         by.setdefault(contender.name, []).append(line["value"])
     progress.end()
-    return summarized(samples, contenders)
+    return summarized(samples, [c.name for c in contenders], folder)
 
 
 def containers(folder, rounds, quick, only, failures):
-    programs = [Rival("tri and std", folder / "containers"), Rival("go", folder / "go")]
-    programs = [p for p in programs if p.program.exists()]
+    programs = [Rival("tri and std", folder / "containers")]
+    programs = [p for p in programs if p.program.exists()] + [Rival(name, folder / name) for name in gos(folder)]
     pattern = "|".join(f"_{glob.replace('*', '.*')}" for glob in only or [])
     seconds = 0.01 if quick else 0.1
     samples, progress = {}, Progress("containers", rounds * len(programs))
     for round_number in range(rounds):
         for program in rotated(programs, round_number):
             progress.step(round_number + 1, rounds, "containers", program.name)
-            if program.name == "go":
+            is_go = program.name.startswith("go-")
+            if is_go:
                 options = [f"-min-time={seconds}", *([f"-filter={pattern}"] if pattern else [])]
             else:
                 options = [f"--benchmark_min_time={seconds}", "--benchmark_format=json"]
@@ -135,6 +143,7 @@ def containers(folder, rounds, quick, only, failures):
                 continue
             for line in found:
                 contender, _, workload = line["name"].partition("_")
-                samples.setdefault(workload, ("ns", {}))[1].setdefault(contender, []).append(line["cpu_time"])
+                by = samples.setdefault(workload, ("ns", {}))[1]
+                by.setdefault(program.name if is_go else contender, []).append(line["cpu_time"])
     progress.end()
-    return summarized(samples, [Rival(name, None) for name in CONTAINERS])
+    return summarized(samples, ["tri", "std", *gos(folder)], folder)

@@ -2,6 +2,7 @@
 
 import sys
 
+import net
 import rivals
 import stats
 from contenders import OURS, REFERENCE
@@ -90,8 +91,7 @@ def startup_table(startup):
 def idle_table(idle):
     for mode, by_name in idle.items():
         rows = [
-            f"{name:12}"
-            + "".join(f"{r[key]:12.1f}" for key in ("live", "freed", "after_1s", "after_idle", "trimmed"))
+            f"{name:12}" + "".join(f"{r[key]:12.1f}" for key in ("live", "freed", "after_1s", "after_idle", "trimmed"))
             for name, r in by_name.items()
         ]
         what = "everything" if mode == "all" else "nine blocks in ten"
@@ -103,21 +103,50 @@ def idle_table(idle):
 
 
 def rivals_table(title, part):
-    names = part["contenders"]
+    names, gos = part["contenders"], part["gos"]
     rows = []
     for key, row in part["rows"].items():
         line = f"{key:26}"
         for name in names:
             s = row["by"].get(name)
             line += f"{s['median']:11.4g}" if s else f"{'-':>11}"
-        gain, wanted = rivals.gain(row), rivals.wanted(key)
-        line += f" {row['unit']:3}" + (f"{gain:8.2f}" if gain else f"{'-':>8}")
+        line += f" {row['unit']:3}"
+        gains = [rivals.gain(row, go) for go in gos]
+        line += "".join(f"{gain:12.2f}" if gain else f"{'-':>12}" for gain in gains)
+        wanted = rivals.wanted(key)
         line += f"{wanted:8g}" if wanted else " " * 8
         line += f"   ±{max(stats.half_width(s) for s in row['by'].values()):4.0%}"
-        short = gain and wanted and gain < wanted
+        short = wanted and gains and gains[-1] and gains[-1] < wanted
         rows.append(paint(line, "33") if short else line)
-    header = f"{'':26}" + "".join(f"{n:>11}" for n in names) + f"{'go/tri':>12}{'wanted':>8}   spread"
-    table(f"{title}: medians, lower is better; go/tri: how many times as fast as Go", header, rows)
+    header = f"{'':26}" + "".join(f"{n:>11}" for n in names) + " " * 4
+    header += "".join(f"{go + '/tri':>12}" for go in gos) + f"{'wanted':>8}   spread"
+    words = f"; {gos[-1]}/tri: how many times as fast as that Go, and what is wanted of it" if gos else ""
+    table(f"{title}: medians, lower is better{words}", header, rows)
+
+
+def net_ratio(part, key, name, metric):
+    """Ours to another server's, its spread, and what is wanted of it; yellow if that is missed."""
+    ratio = part["rows"][key]["ours"][name][metric]
+    sign, bound = net.wanted(part, key, name, metric) or ("", None)
+    cell = f"{ratio['median']:9.3f} ±{stats.half_width(ratio):4.0%} {f'{sign}{bound:g}' if sign else '':6}"
+    return paint(cell, "33") if sign and net.misses(ratio["median"], sign, bound) else cell
+
+
+def net_table(part):
+    rows = []
+    for key, row in part["rows"].items():
+        for at, name in enumerate(n for n in part["contenders"] if n in row["by"]):
+            s = row["by"][name]
+            line = f"{key if at == 0 else '':14}{name:10}{s['per_second']['median']:9.0f}"
+            line += f" ±{stats.half_width(s['per_second']):4.0%}"
+            line += f"{s['cpu_us']['median']:8.2f}{s['p50_us']['median']:8.0f}{s['p99_us']['median']:8.0f}"
+            if name in row["ours"]:
+                line += "".join(net_ratio(part, key, name, metric) for metric in ("per_second", "cpu_us", "p99_us"))
+            rows.append(line.rstrip())
+    header = f"{'':24}{'per s':>9}{'':6}{'CPU':>8}{'p50':>8}{'p99':>8}"
+    header += "".join(f"{word:>9}{'':6} {'wanted':6}" for word in ("per s", "CPU", "p99"))
+    words = "PROTOCOL-CONNECTIONS@PROCESSORS: requests per second, CPU and latency of one in µs; then ours to each server's"
+    table(f"network, {words}", header, rows)
 
 
 def show(result):
@@ -133,6 +162,8 @@ def show(result):
     for title in ("sched", "containers"):
         if result.get(title):
             rivals_table(title, result[title])
+    if result.get("net"):
+        net_table(result["net"])
     for line in result["skipped"]:
         print(paint(f"left out: {line}", "33"))
     for line in result["failures"]:

@@ -1,6 +1,6 @@
-// server_go.go - Echo and HTTP in Go: one goroutine for each connection, on the net package alone.
+// main.go - Echo and HTTP in Go: one goroutine for each connection, on the net package alone.
 //
-//	server_go echo|http PROCESSORS        prints its port, serves until killed
+//	server_go-VERSION echo|http PROCESSORS        prints its port, serves until killed
 package main
 
 import (
