@@ -48,7 +48,6 @@ struct M {
   M* next_idle = nullptr;  // the scheduler's lock
   M* next_all = nullptr;   // constant once it is on the list
   std::atomic<uint32_t> thread_id{0};
-  std::atomic<G*> running{nullptr};  // for reports and sysmon
   void* fiber = nullptr;             // what a sanitizer calls its stack
   const void* stack_low = nullptr;   // of the thread, for sanitizers
   size_t stack_bytes = 0;

@@ -84,6 +84,7 @@ void on_preempt(int signal, siginfo_t* info, void* context) {
 }  // namespace
 
 void set_preempt_signal(int signal) { preempt_signal = signal; }
+int get_preempt_signal() { return preempt_signal; }
 
 void preempt_install() {
   if (preempt_signal == 0) return;

@@ -18,6 +18,7 @@ namespace tri::sched {
 
 /// The signal; SIGURG by default, as Go's: programs that use it are few, and must expect it at any time. 0: no preemption. Before the start of the scheduler.
 void set_preempt_signal(int signal);
+int get_preempt_signal();
 /// Asks the M that has p to give it up, at its next call of the scheduler, or by signal.
 void preempt(P* p);
 /// Goroutines that were preempted by signal, ever.

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "alloc/base/sys.h"
@@ -12,6 +13,7 @@
 #include "sched/netpoll.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
+#include "sched/trace.h"
 
 namespace tri::sched {
 namespace {
@@ -164,14 +166,17 @@ void* sysmon_main(void*) {
     }
     idle = all_is_quiet() ? idle + 1 : 0;
     if (idle < kIdleRounds || interval < kMaxSleep) {
-      sys::futex_wait(&bell, 0, until_next_look(interval, at));
+      sys::futex_wait(&bell, 0, std::min(until_next_look(interval, at), trace_if_due(at)));
       bell.store(0, std::memory_order_relaxed);
       continue;
     }
     bell.store(0, std::memory_order_relaxed);
     // seq_cst, then another look: pairs with arm_sysmon(), which looks after a P was taken.
     sched.sysmon_asleep.store(true, std::memory_order_seq_cst);
-    while (sched.sysmon_asleep.load(std::memory_order_seq_cst) && all_is_quiet()) sys::futex_wait(&bell, 0, -1);
+    while (sched.sysmon_asleep.load(std::memory_order_seq_cst) && all_is_quiet()) {
+      const Time left = trace_if_due(now());
+      sys::futex_wait(&bell, 0, left == kForever ? -1 : left);
+    }
     sched.sysmon_asleep.store(false, std::memory_order_seq_cst);
     bell.store(0, std::memory_order_relaxed);
     interval = kMinSleep;

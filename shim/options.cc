@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -15,6 +16,11 @@
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
 #include "alloc/scavenger.h"
+#include "sched/preempt.h"
+#include "sched/proc.h"
+#include "sched/stack.h"
+#include "sched/trace.h"
+#include "shim/report_signal.h"
 
 namespace tri {
 
@@ -123,6 +129,92 @@ void get_thp(Line& out) {
   out.text(kNames[static_cast<size_t>(heap.huge_pages())]);
 }
 
+/// Digits only, at most nine of them.
+bool parse_number(const Text& value, uint64_t* out) {
+  uint64_t n = 0;
+  if (value.size == 0 || value.size > 9) return false;
+  for (size_t i = 0; i < value.size; ++i) {
+    if (value.data[i] < '0' || value.data[i] > '9') return false;
+    n = n * 10 + static_cast<uint64_t>(value.data[i] - '0');
+  }
+  *out = n;
+  return true;
+}
+
+/// "65536", "64K", "1M".
+bool parse_size(const Text& value, uint64_t* out) {
+  const char unit = value.size == 0 ? 0 : value.data[value.size - 1];
+  const unsigned shift = unit == 'K' ? 10 : unit == 'M' ? 20 : unit == 'G' ? 30 : 0;
+  if (!parse_number({value.data, value.size - (shift != 0 ? 1 : 0)}, out)) return false;
+  *out <<= shift;
+  return true;
+}
+
+/// "USR1", "RT+3".
+bool parse_signal(const Text& value, int* out) {
+  if (value.size > 3 && memcmp(value.data, "RT+", 3) == 0) {
+    uint64_t n = 0;
+    if (!parse_number({value.data + 3, value.size - 3}, &n) || n > static_cast<uint64_t>(SIGRTMAX - SIGRTMIN)) return false;
+    *out = SIGRTMIN + static_cast<int>(n);
+    return true;
+  }
+  for (int s = 1; s < SIGRTMIN; ++s) {
+    const char* const name = sigabbrev_np(s);
+    if (name == nullptr || !value.is(name)) continue;
+    *out = s;
+    return s != SIGKILL && s != SIGSTOP;
+  }
+  return false;
+}
+
+void print_signal(Line& out, int signal) {
+  if (signal == 0) {
+    out.text("off");
+  } else if (signal >= SIGRTMIN) {
+    out.text("RT+").number(int64_t{signal - SIGRTMIN});
+  } else {
+    out.text(sigabbrev_np(signal));
+  }
+}
+
+bool set_cpus(const Text& value) {
+  if (value.is("auto")) {
+    sched::set_procs(sched::default_procs());
+    return true;
+  }
+  uint64_t n = 0;
+  if (!parse_number(value, &n) || n == 0 || n > sched::kMaxProcs) return false;
+  sched::set_procs(static_cast<int>(n));
+  return true;
+}
+
+bool set_stack(const Text& value) {
+  uint64_t bytes = 0;
+  if (!parse_size(value, &bytes) || bytes < sched::kMinStack || bytes > sched::kMaxStack) return false;
+  sched::set_default_stack(bytes);
+  return true;
+}
+
+bool set_preempt(const Text& value) {
+  int signal = 0;
+  // Once goroutines run, the handler is in its place.
+  if (sched::runtime_started() || (!value.is("off") && !parse_signal(value, &signal))) return false;
+  sched::set_preempt_signal(signal);
+  return true;
+}
+
+bool set_trace(const Text& value) {
+  if (!value.is("off") && !value.is("sched")) return false;
+  sched::set_trace(value.is("sched"));
+  return true;
+}
+
+bool set_signal(const Text& value) {
+  int signal = 0;
+  if (!value.is("off") && !parse_signal(value, &signal)) return false;
+  return report_on_signal(signal) == 0;
+}
+
 bool set_report(const Text& value) {
   if (value.size == 0) return false;
   if (value.size > 3 && memcmp(value.data, "fd:", 3) == 0) {
@@ -147,6 +239,15 @@ constexpr Option kOptions[] = {
     {"check", "basic, off", "end the program at a misuse of the heap", set_check,
      [](Line& out) { out.text(misuse::enabled() ? "basic" : "off"); }},
     {"thp", "auto, always, never", "transparent huge pages for the heap", set_thp, get_thp},
+    {"cpus", "auto, N", "how many goroutines run at once", set_cpus,
+     [](Line& out) { out.number(int64_t{sched::set_procs(0)}); }},
+    {"stack", "SIZE", "of a goroutine, 16K to 256M", set_stack, [](Line& out) { out.bytes(sched::default_stack()); }},
+    {"preempt", "SIGNAL, off", "the signal that interrupts goroutines", set_preempt,
+     [](Line& out) { print_signal(out, sched::get_preempt_signal()); }},
+    {"trace", "off, sched", "a line a second about the scheduler", set_trace,
+     [](Line& out) { out.text(sched::is_tracing() ? "sched" : "off"); }},
+    {"signal", "off, SIGNAL", "report memory and tasks on this signal", set_signal,
+     [](Line& out) { print_signal(out, report_signal()); }},
 };
 // Not for people: the launcher sets it.
 constexpr const char* kPageKey = "page";

@@ -1,5 +1,6 @@
 // options_test.cc - The variable TRI: what it accepts, what it says about what it does not, and the report at exit.
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -40,6 +41,13 @@ TEST(Options, AnUnknownKeyNamesTheNearestOneAndTheProgramRunsOn) {
 
 TEST(Options, AValueThatAKeyDoesNotTakeListsThoseItTakes) {
   expect_complaint("stats:maybe", "tri: option 'stats' does not take 'maybe' (off, on)\n");
+  for (const char* value : {"0", "-1", "257", "two", "1e1", ""})
+    expect_complaint("cpus:" + std::string(value), "tri: option 'cpus' does not take '" + std::string(value) + "' (auto, N)\n");
+  for (const char* value : {"1K", "1G", "64k", "K", "99999999999"})
+    expect_complaint("stack:" + std::string(value), "tri: option 'stack' does not take '" + std::string(value) + "' (SIZE)\n");
+  expect_complaint("preempt:KILL", "tri: option 'preempt' does not take 'KILL' (SIGNAL, off)\n");
+  expect_complaint("signal:RT+99", "tri: option 'signal' does not take 'RT+99' (off, SIGNAL)\n");
+  expect_complaint("trace:malloc", "tri: option 'trace' does not take 'malloc' (off, sched)\n");
 }
 
 TEST(Options, OneBadOptionDoesNotSpoilTheOthers) {
@@ -78,6 +86,58 @@ TEST(Options, HelpPrintsTheKeysAndLeavesBeforeMain) {
   std::string all = child.out + child.err;
   for (const char* key : {"stats", "purge", "check"})
     EXPECT_NE(all.find(key), std::string::npos) << key << "\n" << all;
+}
+
+TEST(Options, TheSchedulersAreTaken) {
+  const auto shown = [](const std::string& options, const std::string& key) {
+    Outcome child = run_probe("goroutines", {"show", key}, {"TRI=" + options});
+    EXPECT_TRUE(child.exited(0)) << child.describe();
+    return child.out + child.err;
+  };
+  EXPECT_EQ(shown("cpus:5", "cpus"), "5, 5 procs\n");
+  EXPECT_EQ(shown("cpus:5,cpus:3", "cpus"), "3, 3 procs\n");
+  EXPECT_EQ(shown("cpus:1,stack:256K", "stack"), "256 KiB, 1 procs\n");
+  EXPECT_EQ(shown("cpus:1", "preempt"), "URG, 1 procs\n");
+  EXPECT_EQ(shown("cpus:1,preempt:RT+3", "preempt"), "RT+3, 1 procs\n");
+  EXPECT_EQ(shown("cpus:1,preempt:off", "preempt"), "off, 1 procs\n");
+  EXPECT_EQ(shown("cpus:1,signal:USR2", "signal"), "USR2, 1 procs\n");
+  EXPECT_EQ(shown("cpus:1,trace:sched", "trace"), "sched, 1 procs\n");
+}
+
+TEST(Options, AnotherSignalPreemptsAsWell) {
+  // Without preemption main would not be woken beside the hog.
+  for (const char* signal : {"URG", "USR1", "RT+5"}) {
+    Outcome child = run_probe("goroutines", {"hogs", "50"}, {"TRI=cpus:1,preempt:" + std::string(signal)});
+    EXPECT_TRUE(child.exited(0)) << signal << child.describe();
+    EXPECT_EQ(child.out, "slept\n");
+  }
+}
+
+TEST(Options, TraceWritesALineASecond) {
+  Outcome child = run_probe("goroutines", {"hogs", "2300"}, {"TRI=trace:sched,cpus:2"});
+  EXPECT_TRUE(child.exited(0)) << child.describe();
+  const auto said = lines(child.err);
+  EXPECT_GE(said.size(), 2U) << child.err;
+  EXPECT_LE(said.size(), 4U) << child.err;
+  const std::regex form(
+      "tri sched [0-9]+\\.[0-9] s: procs 2 busy [0-2] spinning [0-9]+ threads [0-9]+ idle [0-9]+ records [0-9]+ "
+      "preempted [0-9]+ global [0-9]+ local [0-9]+ [0-9]+");
+  for (const std::string& line : said) EXPECT_TRUE(std::regex_match(line, form)) << line;
+}
+
+TEST(Options, ASignalReportsMemoryAndTasksAtAnyInstruction) {
+  char path[] = "/tmp/tri_signal_XXXXXX";
+  close(mkstemp(path));
+  Outcome child = run_probe("goroutines", {"storm", std::to_string(SIGUSR2)},
+                            {"TRI=signal:USR2,report:" + std::string(path)});
+  EXPECT_TRUE(child.exited(0)) << child.describe();
+  EXPECT_EQ(child.out, "stormed\n");
+  std::stringstream report;
+  report << std::ifstream(path).rdbuf();
+  unlink(path);
+  const std::string text = report.str();
+  EXPECT_NE(text.find("goroutines[" + std::to_string(child.pid) + "]  running"), std::string::npos) << text.substr(0, 2000);
+  EXPECT_NE(text.find("goroutine 1 \"main\": "), std::string::npos) << text.substr(0, 2000);
 }
 
 void expect_report(const Outcome& child, const std::string& report, const std::string& how) {
