@@ -80,7 +80,18 @@ G* steal_next(P* victim) {
   return victim->runq.steal_next(g);
 }
 
-G* steal(P* p, Time at) {
+/// Runs timers that are due, of whatever P: idle, busy with something else, or about to go out of service.
+G* run_others_timers(P* p, Time at) {
+  for (uint32_t i = 0; i < kMaxProcs; ++i) {
+    P* const other = p_at(i);
+    if (other == nullptr) return nullptr;
+    if (other == p || other->timers.earliest() > at || !run_timers(other, at)) continue;
+    if (G* g = take_local(p)) return g;
+  }
+  return nullptr;
+}
+
+G* steal(P* p) {
   const uint32_t n = sched.procs.load(std::memory_order_relaxed);
   if (n < 2) return nullptr;
   for (int round = 0; round < kStealRounds; ++round) {
@@ -89,9 +100,6 @@ G* steal(P* p, Time at) {
     for (uint32_t i = 0; i < n; ++i) {
       P* const victim = p_at((start + i) % n);
       if (victim == p || victim == nullptr) continue;
-      if (is_last && victim->timers.earliest() <= at && run_timers(victim, at)) {
-        if (G* g = take_local(p)) return g;
-      }
       if (sched.idle.is_idle(victim->id)) continue;
       if (G* g = victim->runq.steal_into(p->runq)) return g;
       if (is_last) {
@@ -160,6 +168,13 @@ P* await_given_p(M* m) {
   }
 }
 
+/// When the keeper has something to do.
+Time next_moment() {
+  const Time timer = earliest_timer();
+  const Time trim = next_trim();
+  return trim < timer ? trim : timer;
+}
+
 /// Until when the keeper sleeps who has no timer to wait for; each time after a look for a deadlock, but for the first, which is soon: a
 /// program that is never idle for long is not looked at.
 Time until_next_look(int* looks) {
@@ -188,15 +203,14 @@ void keep(M* m) {
       sched.keeper = m;
     }
     if (sched.unwatched.exchange(false, std::memory_order_relaxed)) looks = 0;
-    Time until = earliest_timer();
-    const bool looks_for_deadlock = until == kForever && main_waits.load(std::memory_order_relaxed);
-    if (next_trim() < until) until = next_trim();
+    const bool looks_for_deadlock = earliest_timer() == kForever && main_waits.load(std::memory_order_relaxed);
+    const Time until = next_moment();
     // seq_cst, and another look: whoever goes to sleep after us with an earlier timer reads keeper_until after his P was
     // given up, and wakes us (see sleep()).
     sched.keeper_until.store(until, std::memory_order_seq_cst);
     full_fence();  // the loads of earliest_timer() are acquire, and those may overtake a store
     G* list = nullptr;
-    if (earliest_timer() >= until && !(work_is_somewhere() && sched.idle.any())) {
+    if (next_moment() >= until && !(work_is_somewhere() && sched.idle.any())) {
       Time at_most = until;
       if (looks_for_deadlock) {
         const Time look = until_next_look(&looks);
@@ -234,6 +248,8 @@ void keep(M* m) {
     if (m->p == nullptr && sched.idle.count() != 0) (void)take_idle_p(m);
     if (m->p != nullptr) m->p->coarse_now = at;
     if (list != nullptr) ready_list(list);
+    // Who was given a P with work on it may be gone for long: the timers of Ps that stay idle are for another to keep.
+    if (m->p != nullptr && !m->spinning) wake_p();
     return;
   }
 }
@@ -263,6 +279,12 @@ bool keeper_is_blind() {
   return sched.keeper != nullptr && !sched.keeper->polls;
 }
 
+/// The keeper may sleep until a moment that is later than those of a P that has just become idle, or beside a network that did not
+/// exist yet.
+void tell_keeper() {
+  if (keeper_is_blind() || next_moment() < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
+}
+
 /// Gives up m's P and sleeps, unless there is work after all. Returns with or without a P.
 void sleep(M* m) {
   P* const p = m->p;
@@ -282,8 +304,7 @@ void sleep(M* m) {
     return;
   }
   if (!sched.keeping.exchange(true, std::memory_order_seq_cst)) return keep(m);
-  // Somebody sleeps until a time that may be later than our timers, or beside a network that did not exist yet.
-  if (keeper_is_blind() || earliest_timer() < sched.keeper_until.load(std::memory_order_seq_cst)) wake_keeper();
+  tell_keeper();
   watch_for_deadlock();
   stop_m(m);
 }
@@ -364,7 +385,7 @@ void wake_p() {
         m->p->skip_wakes = sched.fruitless.load(std::memory_order_relaxed);
       }
       if (start_m(p, true)) return;
-      sched.idle.put(p->id);
+      put_idle_p(p);
       sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
       return;
     }
@@ -374,14 +395,15 @@ void wake_p() {
 }
 
 void handoff_p(P* p) {
-  if (is_retired(p)) return retire_p(p);
   const bool is_needed = !p->runq.empty() || sched.globq.size() != 0 || p->timers.earliest() != kForever ||
                          !sched.keeping.load(std::memory_order_seq_cst);
-  if (is_needed && start_m(p, false)) return;
+  if (is_needed && !is_retired(p) && start_m(p, false)) return;
+  spill(p);  // no thread could be had: what waits here is for whoever comes by
   put_idle_p(p);
   heavy_fence();
   // The keeper may have left his post between our look and the idle P: see keep().
   if (work_is_somewhere() || !sched.keeping.load(std::memory_order_seq_cst)) wake_p();
+  tell_keeper();
 }
 
 G* find_work(M* m) {
@@ -392,8 +414,7 @@ G* find_work(M* m) {
       continue;
     }
     if (TRI_UNLIKELY(is_retired(p))) {
-      m->p = nullptr;
-      retire_p(p);
+      sleep(m);  // with what it leaves to others in view
       continue;
     }
     p->attention.store(false, std::memory_order_relaxed);
@@ -413,11 +434,14 @@ G* find_work(M* m) {
     if (g == nullptr) g = poll_network(p);
     if (g == nullptr) {
       if (at == 0) p->coarse_now = at = now();
+      if (earliest_timer() <= at) g = run_others_timers(p, at);
+    }
+    if (g == nullptr) {
       // Half as many as are busy: those who search cost those who work.
       if (m->spinning || (sched.procs.load(std::memory_order_relaxed) > 1 &&
                           2 * sched.spinning.load(std::memory_order_relaxed) < busy_procs())) {
         if (!m->spinning) start_spinning(m);
-        g = steal(p, at);
+        g = steal(p);
         if (g != nullptr) sched.fruitless.store(0, std::memory_order_relaxed);
       }
     }

@@ -721,6 +721,12 @@ bool register_membarrier() {
   return arch::system_call(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
 }
 
+/// With the lock held.
+void take_out_of_service(P* p) {
+  p->in_service = false;
+  p->timers.move_all_to(sched.ps[0].load(std::memory_order_relaxed)->timers);
+}
+
 /// Sets the number of Ps. While it was 1, the caller has that P, or nobody runs yet.
 int resize(uint32_t n) {
   P* grown[kMaxProcs];
@@ -750,15 +756,14 @@ int resize(uint32_t n) {
     for (uint32_t i = n; i < old; ++i) {
       P* const p = sched.ps[i].load(std::memory_order_relaxed);
       if (sched.idle.take(i)) {
-        p->in_service = false;
-        p->timers.move_all_to(sched.ps[0].load(std::memory_order_relaxed)->timers);
+        take_out_of_service(p);
       } else {
         p->attention.store(true, std::memory_order_relaxed);
         p->until_look.store(1, std::memory_order_relaxed);
       }
     }
   }
-  arm_sysmon();
+  timer_added(earliest_timer());  // see retire_p()
   for (uint32_t i = 0; i < grown_count; ++i) wake_p();
   return error;
 }
@@ -770,13 +775,17 @@ struct Resize {
 
 }  // namespace
 
-void retire_p(P* p) {
+void spill(P* p) {
   for (;;) {
     G* g = p->runq.take_next();
     if (g == nullptr) g = p->runq.take();
-    if (g == nullptr) break;
+    if (g == nullptr) return;
     sched.globq.put(g);
   }
+}
+
+void retire_p(P* p) {
+  spill(p);
   while (G* const g = p->free_gs) {
     p->free_gs = g->next;
     put_g(g);
@@ -788,10 +797,13 @@ void retire_p(P* p) {
   }
   p->free_stacks_count = 0;
   p->m.store(nullptr, std::memory_order_relaxed);
-  SpinGuard guard(sched.lock);
-  if (!is_retired(p)) return sched.idle.put(p->id);  // the number went up again meanwhile
-  p->timers.move_all_to(sched.ps[0].load(std::memory_order_relaxed)->timers);
-  p->in_service = false;
+  {
+    SpinGuard guard(sched.lock);
+    if (!is_retired(p)) return sched.idle.put(p->id);  // the number went up again meanwhile
+    take_out_of_service(p);
+  }
+  // The keeper may have looked while a timer was in neither heap.
+  timer_added(sched.ps[0].load(std::memory_order_relaxed)->timers.earliest());
 }
 
 int set_procs(int n) {

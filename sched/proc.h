@@ -143,7 +143,10 @@ void wait_doorbell(M* m, Time until);
 void handoff_p(P* p);
 void put_idle_p(P* p);
 void acquire_p(M* m, P* p);
-/// Takes p, which is in nobody's service any more, apart: its goroutines and timers go to others. By its owner.
+/// Its runnable goroutines go to the global queue. By its owner.
+void spill(P* p);
+/// Takes p, which is in nobody's service any more, apart: its goroutines and timers go to others. By its owner, who then looks at the global
+/// queue as one who has made a P idle.
 void retire_p(P* p);
 inline bool is_retired(const P* p) { return p->id >= sched.procs.load(std::memory_order_relaxed); }
 /// The number of Ps that are not idle.

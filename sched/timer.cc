@@ -162,11 +162,15 @@ void arm_deadline(TimerHeap& local, G* g, Time deadline) {
   g->deadline.store(deadline, std::memory_order_seq_cst);
   if (t->when.load(std::memory_order_seq_cst) <= deadline) return;
   if (TimerHeap* const h = t->heap.load(std::memory_order_acquire)) {
-    SpinGuard guard(h->lock_);
+    h->lock_.lock();
     if (t->heap.load(std::memory_order_relaxed) == h) {
       if (t->when.load(std::memory_order_relaxed) > deadline) h->rekey_locked(t->index, deadline);
+      h->lock_.unlock();
+      // The heap of a P that may be idle: then the keeper must know.
+      if (h != &local) timer_added(deadline);
       return;
     }
+    h->lock_.unlock();
   }
   SpinGuard guard(local.lock_);
   // Without memory for an entry the deadline would be lost, and with it the promise of every call: there is no way to say so
