@@ -1,5 +1,5 @@
-# `cmake --install`: library, headers, launcher, and the two ways to find them (pkg-config, find_package). The result may be
-# moved as a whole: nothing in it holds the prefix.
+# `cmake --install`: library, headers, launcher, gdb's script, and the two ways to find them (pkg-config, find_package). The result may be
+# moved as a whole: nothing in it holds the prefix (but the script's place does, and gdb finds it there no more).
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tri)
@@ -17,4 +17,8 @@ endif()
 install(EXPORT tri FILE tri-config.cmake NAMESPACE tri:: DESTINATION ${package_dir})
 install(FILES ${PROJECT_BINARY_DIR}/tri-config-version.cmake DESTINATION ${package_dir})
 install(FILES ${PROJECT_BINARY_DIR}/tri.pc DESTINATION ${pc_dir})
+# gdb looks for an object's script below its own auto-load folder, by the object's path. The prefix is that of the installation, which
+# may be another than that of the configuration.
+install(FILES scripts/tri-gdb.py RENAME $<TARGET_FILE_NAME:tri>-gdb.py
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/gdb/auto-load\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR})
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
