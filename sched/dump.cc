@@ -2,16 +2,22 @@
 #include "sched/dump.h"
 
 #include <dlfcn.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 
 #include "alloc/base/print.h"
+#include "alloc/base/sys.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
 #include "sched/switch.h"
+#include "tri_arch.h"
 
 namespace tri::sched {
 namespace {
 
 constexpr int kMaxFrames = 32;
+// More than our frames between the program's and the switch ever take.
+constexpr int kMaxOwnWords = 256;
 
 // Records and stacks are never unmapped, so to read one that has just become somebody else's tells an old or a mixed story, and no worse.
 #define TRI_RACY [[gnu::no_sanitize_thread]]
@@ -24,15 +30,48 @@ void print_code(Line& line, uint64_t address) {
   line.text("[").hex(address).text("]\n");
 }
 
+/// The object of the program that the address lies in; null for none.
+const void* object_of(uint64_t address) {
+  Dl_info info{};
+  return dladdr(reinterpret_cast<void*>(address), &info) == 0 ? nullptr : info.dli_fbase;
+}
+
+/// Whether the word is an address of code behind a call, in another object than this one. It may be any word at all, so its
+/// memory is read by the kernel, which knows what is there.
+bool is_call_from_outside(uint64_t word) {
+  if (word < 4096 || word >> 47 != 0) return false;
+  const void* const object = object_of(word);
+  if (object == nullptr || object == object_of(reinterpret_cast<uint64_t>(&dump_tasks))) return false;
+  unsigned char code[kCallBytes];
+  const iovec to = {code, sizeof code};
+  const iovec from = {reinterpret_cast<void*>(word - sizeof code), sizeof code};
+  return arch::system_call(SYS_process_vm_readv, sys::process_id(), reinterpret_cast<long>(&to), 1,
+                           reinterpret_cast<long>(&from), 1, 0) == long{sizeof code} &&
+         ends_in_call(code);
+}
+
+/// Where the program called us. Our own frames have no frame pointers, and leave that of the program alone (see
+/// tri_goroutine_flags), so its innermost frame begins at `frame`, and the address is the first below it that can be a caller's.
+TRI_RACY uint64_t find_caller(const char* sp, const char* frame) {
+  const auto* const end = reinterpret_cast<const uint64_t*>(frame);
+  for (const auto* word = reinterpret_cast<const uint64_t*>(sp); word < end && word - reinterpret_cast<const uint64_t*>(sp) < kMaxOwnWords;
+       ++word) {
+    if (is_call_from_outside(*word)) return *word;
+  }
+  return 0;
+}
+
 /// The stack of a goroutine that waits: by the saved frame pointer, as far as the chain goes upward within the stack. Code that is built
 /// without frame pointers breaks it off.
 TRI_RACY void print_stack(int fd, const G* g) {
   const char* const top = g->stack_top;
   const auto* const sp = static_cast<const char*>(g->sp);
   if (top == nullptr || sp == nullptr || sp >= top || sp < top - g->stack_bytes) return;
-  const auto* const frame = reinterpret_cast<const SavedFrame*>(sp);
-  uint64_t code = frame->return_address;
-  uint64_t next = frame->frame_pointer;
+  const auto* const saved = reinterpret_cast<const SavedFrame*>(sp);
+  uint64_t next = saved->frame_pointer;
+  const auto* const frame = reinterpret_cast<const char*>(next);
+  uint64_t code = find_caller(sp + sizeof(SavedFrame), frame > sp && frame < top ? frame : top);
+  if (code == 0) code = saved->return_address;
   const char* low = sp;
   for (int i = 0; i < kMaxFrames && code != 0; ++i) {
     Line line;

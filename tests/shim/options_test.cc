@@ -140,6 +140,13 @@ TEST(Options, ASignalReportsMemoryAndTasksAtAnyInstruction) {
   EXPECT_NE(text.find("goroutine 1 \"main\": "), std::string::npos) << text.substr(0, 2000);
 }
 
+TEST(Options, TheListOfTasksNamesWhereEachWaits) {
+  Outcome child = run_probe("goroutines", {"where", "-"});
+  EXPECT_TRUE(child.exited(0)) << child.describe();
+  const std::regex form("goroutine [0-9.]+: waits for chan receive[^\n]*\n    waits_here\\+0x[^\n]*\n    called_by\\+0x");
+  EXPECT_TRUE(std::regex_search(child.out, form)) << child.out;
+}
+
 void expect_report(const Outcome& child, const std::string& report, const std::string& how) {
   auto said = lines(report);
   ASSERT_FALSE(said.empty()) << child.describe();

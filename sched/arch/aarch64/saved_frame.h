@@ -29,6 +29,13 @@ inline void prepare_frame(SavedFrame* f, uint64_t return_address) {
   f->return_address = return_address;
 }
 
+/// Bytes before a return address that are the call: bl, or blr.
+inline constexpr size_t kCallBytes = 4;
+inline bool ends_in_call(const unsigned char (&c)[kCallBytes]) {
+  const uint32_t code = c[0] | uint32_t{c[1]} << 8 | uint32_t{c[2]} << 16 | uint32_t{c[3]} << 24;
+  return (code & 0xfc000000) == 0x94000000 || (code & 0xfffffc1f) == 0xd63f0000;
+}
+
 }  // namespace tri::sched
 
 #endif

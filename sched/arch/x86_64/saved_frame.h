@@ -29,6 +29,12 @@ inline void prepare_frame(SavedFrame* f, uint64_t return_address) {
   f->return_address = return_address;
 }
 
+/// Bytes before a return address that end in the call: near and relative, or through a pointer, or a register.
+inline constexpr size_t kCallBytes = 6;
+inline bool ends_in_call(const unsigned char (&c)[kCallBytes]) {
+  return c[1] == 0xe8 || (c[0] == 0xff && c[1] == 0x15) || (c[4] == 0xff && (c[5] & 0xf8) == 0xd0);
+}
+
 }  // namespace tri::sched
 
 #endif

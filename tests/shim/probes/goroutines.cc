@@ -2,6 +2,7 @@
 //
 //   goroutines show KEY      prints the value of an option, and the number of processors
 //   goroutines hogs MS       hogs on all processors while main sleeps for MS milliseconds
+//   goroutines where X       a goroutine waits in waits_here(), called by called_by(), and main reports the tasks on stdout
 //   goroutines storm SIGNAL  sends itself the signal 2,000 times while threads and goroutines allocate and wait
 #include <signal.h>
 #include <tri.h>
@@ -35,6 +36,10 @@ void sleep_beside_hogs(void* ms) {
   puts("slept");
 }
 
+tri_chan* never;
+
+void where(void*);
+
 void storm(void* signal) {
   for (int i = 0; i < 4; ++i) tri_go(churn, nullptr);
   for (int i = 0; i < 2000; ++i) {
@@ -43,6 +48,24 @@ void storm(void* signal) {
   }
   done = true;
   puts("stormed");
+}
+
+}  // namespace
+
+extern "C" [[gnu::noinline, gnu::used]] int waits_here() {
+  int value = 0;
+  tri_chan_recv(never, &value, TRI_FOREVER);
+  return value + 1;
+}
+extern "C" [[gnu::noinline, gnu::used]] int called_by() { return waits_here() + 1; }
+
+namespace {
+
+void where(void*) {
+  never = tri_chan_new(sizeof(int), 0);
+  tri_go([](void*) { called_by(); }, nullptr);
+  tri_sleep(20'000'000);
+  tri_report(1, "tasks");
 }
 
 }  // namespace
@@ -59,6 +82,7 @@ int main(int argc, char** argv) {
     long ms = atol(argv[2]);
     return tri_main(sleep_beside_hogs, &ms);
   }
+  if (strcmp(argv[1], "where") == 0) return tri_main(where, nullptr);
   int signal = atoi(argv[2]);
   return tri_main(storm, &signal);
 }
