@@ -11,7 +11,9 @@
 
 #include "alloc/base/check.h"
 #include "alloc/base/sys.h"
+#include "sched/fiber.h"
 #include "sched/g.h"
+#include "sched/m.h"
 #include "sched/netpoll.h"
 #include "sched/syscall.h"
 #include "tri_arch.h"
@@ -208,12 +210,23 @@ int poll_now(int fd, int events) {
   return r;
 }
 
+// In a critical section, so that the P stays ours. Not where races are reported: it reads fields of goroutines that a thief may run by now.
+static inline void prefetch_soon_to_run() {
+  if constexpr (!fiber::kRacesAreReported) {
+    const M* const m = current_m();
+    if (m != nullptr && m->p != nullptr) m->p->runq.prefetch();
+  }
+}
+
 int wait_for_edge(int fd, PollDesc* d, bool write, Stamp stamp, Time deadline) {
   if (deadline == kNoWait) return -EAGAIN;
   G* const g = current();
   if (TRI_LIKELY(g != nullptr)) {
     d->lock();
-    if (TRI_LIKELY(d->is_settled_locked(poller_of(g)))) return d->wait_locked(write, stamp, g, deadline);
+    if (TRI_LIKELY(d->is_settled_locked(poller_of(g)))) {
+      prefetch_soon_to_run();
+      return d->wait_locked(write, stamp, g, deadline);
+    }
     d->unlock();
   }
   if (const int r = lock_settled(fd, d, stamp, g); r < 0) return r;

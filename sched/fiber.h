@@ -47,6 +47,7 @@ inline constexpr size_t kStackFactor = 1;
 #endif
 
 #ifdef TRI_TSAN
+inline constexpr bool kRacesAreReported = true;
 inline void* create() { return __tsan_create_fiber(0); }
 inline void* current() { return __tsan_get_current_fiber(); }
 inline void destroy(void* f) { __tsan_destroy_fiber(f); }
@@ -54,6 +55,7 @@ inline void before(void*, void** fake, const void*, size_t) { *fake = nullptr; }
 inline void at_switch(void* f) { __tsan_switch_to_fiber(f, 0); }
 inline void after(void*) {}
 #else
+inline constexpr bool kRacesAreReported = false;
 inline void* create() { return nullptr; }
 inline void* current() { return nullptr; }
 inline void destroy(void*) {}

@@ -29,7 +29,7 @@ struct M;
 struct P;
 class Context;
 
-enum class GState : uint32_t { kFree, kRunnable, kRunning, kWaiting };
+enum class GState : uint8_t { kFree, kRunnable, kRunning, kWaiting };
 enum class GKind : uint8_t { kGoroutine, kThread };
 
 /// A function to run at the end of the goroutine; the last registered is the first to run.
@@ -51,33 +51,35 @@ inline constexpr size_t kMaxName = 24;
 inline constexpr size_t kLocals = 4;
 
 struct alignas(64) G {
-  // ---- what a switch and a queue touch
-  G* next = nullptr;                         // whoever owns the queue that it is in
-  void* sp = nullptr;                        // while it does not run: where its registers are; null: never ran
-  std::atomic<uint64_t> wait{1};             // see above; any thread
-  std::atomic<GState> state{GState::kFree};  // see above
-  int result = 0;                            // the winner of claim(); read by the waiter after it was readied
-  M* pinned = nullptr;                       // preempted in the middle of foreign code: only this M may run it
-  char* stack_top = nullptr;                 // null: no stack yet
-  void (*entry)(void*) = nullptr;
-  void* arg = nullptr;
-
-  // ---- waiting
-  // Of the open wait. Written by the waiter, read by whoever runs timers.
-  std::atomic<Time> deadline{kForever};
-  Timer timer;                 // of the deadline
+  // ---- the first cache line: all that a wait, a wake-up and a switch read. With thousands of goroutines every line is a miss.
+  G* next = nullptr;  // whoever owns the queue that it is in
   // Whoever has claimed it, and is to make it ready: a list of such. Not `next`: until it has parked it may be preempted, and then
   // stands in a queue of those that can run.
   G* next_claimed = nullptr;
-  std::atomic<Time> since{0};  // owner: when it began to wait, as the P last saw the clock; for reports
-  // Of a stand-in: 0 nobody called, 1 readied, 2 asleep.
-  std::atomic<uint32_t> doorbell{0};
+  void* sp = nullptr;                                 // while it does not run: where its registers are; null: never ran
+  std::atomic<uint64_t> wait{1};                      // see above; any thread
+  M* pinned = nullptr;                                // preempted in the middle of foreign code: only this M may run it
+  Context* context = nullptr;                         // owner: what its waits obey; borrowed from who attached it
+  int result = 0;                                     // the winner of claim(); read by the waiter after it was readied
+  std::atomic<GState> state{GState::kFree};           // see above
   GKind kind = GKind::kGoroutine;                     // constant while in use
   std::atomic<WaitReason> reason{WaitReason::kNone};  // owner; read by reports
-  Context* context = nullptr;                         // owner: what its waits obey; borrowed from who attached it
-  bool joinable = false;                              // owner: somebody may know its id
-  bool blocks_long = false;                           // owner: its last blocking call lost its P (see syscall.cc)
-  bool has_locals = false;                            // owner: a local was set
+
+  // ---- waiting
+  // Of the open wait. Written by the waiter, read by whoever runs timers.
+  alignas(64) std::atomic<Time> deadline{kForever};
+  std::atomic<Time> since{0};  // owner: when it began to wait, as the P last saw the clock; for reports
+  Timer timer;                 // of the deadline
+  // Of a stand-in: 0 nobody called, 1 readied, 2 asleep.
+  std::atomic<uint32_t> doorbell{0};
+
+  // ---- running
+  char* stack_top = nullptr;  // null: no stack yet
+  void (*entry)(void*) = nullptr;
+  void* arg = nullptr;
+  bool joinable = false;     // owner: somebody may know its id
+  bool blocks_long = false;  // owner: its last blocking call lost its P (see syscall.cc)
+  bool has_locals = false;   // owner: a local was set
 
   // ---- identity
   uint32_t slot = 0;  // constant; index of the record
@@ -94,6 +96,7 @@ struct alignas(64) G {
   alignas(16) char copied[kMaxCopiedArg];  // owner
 };
 
+static_assert(offsetof(G, reason) < 64);
 static_assert(sizeof(G) <= 512, "a parked goroutine: a page, its share of page tables, and this, within 5 KiB");
 static_assert(std::atomic<WaitReason>::is_always_lock_free);
 

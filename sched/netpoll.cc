@@ -30,7 +30,7 @@
 #include "alloc/base/sys.h"
 #include "alloc/malloc.h"
 #include "sched/descriptor.h"
-#include "sched/g.h"
+#include "sched/m.h"
 #include "sched/poll_desc.h"
 #include "sched/poller.h"
 #include "sched/proc.h"
@@ -52,16 +52,17 @@ enum class PollThread : uint32_t { kNone, kStarting, kRuns };
 constinit std::atomic<PollThread> poll_thread{PollThread::kNone};
 constinit bool fork_handled = false;  // whoever set kStarting
 
-// Polls once; the Gs that were claimed.
-G* collect(Poller& poller, Time until) {
+// Polls once, for `most` events; the Gs that were claimed.
+G* collect(Poller& poller, size_t most, Time until) {
   PollEvent events[kBatch];
-  const size_t n = poller.wait(events, kBatch, until);
+  const size_t n = poller.wait(events, most, until);
   // With many connections none of their records is in the cache; so they are all on their way before the first is needed.
   for (size_t i = 0; i < n; ++i) {
     const PollDesc* const d = find_poll_desc(events[i].fd);
     __builtin_prefetch(d, 1);
     __builtin_prefetch(reinterpret_cast<const char*>(d) + 64, 1);
   }
+  for (size_t i = 0; i < n; ++i) find_poll_desc(events[i].fd)->prefetch_waiter();
   ClaimedList claimed;
   for (size_t i = 0; i < n; ++i) {
     PollDesc* const d = find_poll_desc(events[i].fd);
@@ -93,7 +94,7 @@ void* poll_for_threads(void*) {
   sched.service_threads.fetch_add(1, std::memory_order_relaxed);
   for (;;) {
     // Goroutines, if one waits on a descriptor that threads wait on as well.
-    for (G* g = wake_threads(collect(pollers[kThreads], kForever)); g != nullptr;) {
+    for (G* g = wake_threads(collect(pollers[kThreads], kBatch, kForever)); g != nullptr;) {
       G* const next = g->next_claimed;
       ready(g, g->result);
       g = next;
@@ -136,13 +137,25 @@ int need_poll_thread() {
   return r;
 }
 
+// How many can be made ready here. What does not fit the queue would go to the global one, and wait there for longer than what becomes
+// ready after it; the kernel keeps it in order.
+size_t room() {
+  const M* const m = current_m();
+  if (m == nullptr || m->p == nullptr) return kBatch;
+  const size_t taken = m->p->runq.size();
+  if (taken >= RunQ::kSize) return 0;
+  const size_t free = RunQ::kSize - taken;
+  return free < kBatch ? free : kBatch;
+}
+
 }  // namespace
 
 bool netpoll_active() { return pollers[kScheduler].is_open(); }
 
 G* netpoll(Time until) {
   if (!netpoll_active()) return nullptr;
-  return wake_threads(collect(pollers[kScheduler], until));
+  const size_t most = until == kNoWait ? room() : kBatch;
+  return most == 0 ? nullptr : wake_threads(collect(pollers[kScheduler], most, until));
 }
 
 void netpoll_break() { pollers[kScheduler].interrupt(); }

@@ -121,6 +121,7 @@ int PollDesc::wait_locked(bool write, Stamp stamp, G* g, Time deadline) {
     return stamp_generation(now_there) == stamp_generation(stamp) ? 0 : -EBADF;
   }
   if (TRI_UNLIKELY(own_[write].g != nullptr)) return wait_in_crowd_locked(write, g, deadline);
+  last_waiter_.store(g, std::memory_order_relaxed);
   push_locked(write, &own_[write], g, begin_wait(g), 0);
   const int result = park(write ? WaitReason::kWrite : WaitReason::kRead, &lock_, deadline);
   // An edge, or closing, took the entry out of the queue; a deadline and a cancellation did not.

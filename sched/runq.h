@@ -77,6 +77,27 @@ class RunQ {
     return next_.compare_exchange_strong(g, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed) ? g
                                                                                                            : nullptr;
   }
+  /// Owner. What the goroutines need that run soon: their records, and the part of their stacks between a system call and its wait. For those
+  /// who wait for the kernel, which uses more cache and TLB between two turns of a goroutine than there is. A stack lies in
+  /// pages of its own, and a prefetch waits for the page's translation; some at once do so together, so this does nothing in
+  /// three calls of four. The records, which say where the stacks are, come a batch earlier.
+  void prefetch() const {
+    constexpr uint32_t kBatch = 4;  // 8: the first are evicted before the last has run
+    constexpr size_t kFrames = 512;
+    const uint32_t h = head_.load(std::memory_order_relaxed);
+    if (h % kBatch != 0) return;
+    const uint32_t n = tail_.load(std::memory_order_relaxed) - h;
+    // The one at the head runs at once.
+    for (uint32_t i = 1; i < n && i <= kBatch; ++i) {
+      const G* const g = ring_[(h + i) % kSize].load(std::memory_order_relaxed);
+      __builtin_prefetch(&g->deadline, 1);
+      const char* const sp = static_cast<const char*>(g->sp);
+      for (size_t at = 0; at < kFrames; at += 64) __builtin_prefetch(sp + at, 1);
+    }
+    for (uint32_t i = kBatch + 1; i < n && i <= 2 * kBatch; ++i) {
+      __builtin_prefetch(ring_[(h + i) % kSize].load(std::memory_order_relaxed), 1);
+    }
+  }
   G* peek_next() const { return next_.load(std::memory_order_relaxed); }
 
   /// Owner: half of the ring (at least `least`), linked by next; their number in *n. For the overflow to the global queue.

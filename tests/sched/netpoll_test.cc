@@ -1,6 +1,8 @@
 // netpoll_test.cc - Tests of sched/netpoll.h and sched/poller.h: breaks, timeouts, and very many waits at once.
 #include "sched/netpoll.h"
 
+#include <algorithm>
+
 #include "sched/g.h"
 #include "sched/poller.h"
 #include "tests/sched/net_support.h"
@@ -161,6 +163,52 @@ TEST(Netpoll, TenThousandConnectionsEcho) {
   close_descriptor(listener);
   verify_poll_descs();
   printf("%zu connections\n", connections);
+}
+
+// What the local queue has no room for stays with the kernel, in its order, and does not go behind all others in the global queue.
+TEST(Netpoll, TakesNoMoreThanTheQueueHolds) {
+  const int before = set_procs(1);
+  constexpr size_t kReady = 64;
+  constexpr size_t kRoom = 10;
+  UnixPair pairs[kReady];
+  std::atomic<size_t> served{0};
+  for (const UnixPair& p : pairs) {
+    spawn([&, fd = p.fd[0]] {
+      char c;
+      EXPECT_EQ(read_some(fd, &c, 1, soon()), 1);
+      ++served;
+    });
+  }
+  const auto waits = [](const UnixPair& p) { return someone_waits_on(p.fd[0]); };
+  ASSERT_TRUE(eventually([&] { return std::all_of(std::begin(pairs), std::end(pairs), waits); }));
+  in_goroutine([&] {
+    const auto poll = [] {
+      size_t n = 0;
+      G* const list = netpoll(kNoWait);
+      for (const G* g = list; g != nullptr; g = g->next_claimed) ++n;
+      ready_list(list);
+      return n;
+    };
+    for (;;) {
+      enter_critical();  // not preempted: nothing leaves the queue, and nobody else takes the events
+      if (sched.polling.exchange(1) == 0) break;
+      leave_critical();  // by whoever sleeps until a time; there is one until it has this P
+      sleep_until(now() + kMs);
+    }
+    for (const UnixPair& p : pairs) EXPECT_EQ(::write(p.fd[1], "x", 1), 1);
+    const RunQ& queue = current_m()->p->runq;
+    while (queue.size() < RunQ::kSize - kRoom) spawn([] {});
+    const size_t room = RunQ::kSize - queue.size();
+    const size_t taken = poll();
+    const size_t taken_when_full = poll();
+    sched.polling.store(0);
+    leave_critical();
+    EXPECT_LE(room, kRoom);
+    EXPECT_EQ(taken, room);
+    EXPECT_EQ(taken_when_full, 0U);
+  });
+  expect_reaches(served, kReady);
+  set_procs(before);
 }
 
 // More waits than descriptors: several goroutines on each.
