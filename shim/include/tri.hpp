@@ -6,6 +6,7 @@
 #define TRI_HPP
 
 #include <cerrno>
+#include <cstdint>
 #include <new>
 #include <optional>
 #include <type_traits>
