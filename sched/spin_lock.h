@@ -52,7 +52,8 @@ class SpinLock {
     release();
     leave_critical();
   }
-  bool is_locked() const { return taken_.load(std::memory_order_relaxed) != 0; }
+  /// acquire: who finds it released sees what its last holder did, and may free the memory that it stands in.
+  bool is_locked() const { return taken_.load(std::memory_order_acquire) != 0; }
   /// In a forked child only.
   void reset_after_fork() { taken_.store(0, std::memory_order_relaxed); }
 

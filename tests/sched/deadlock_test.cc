@@ -75,7 +75,7 @@ void read_byte(const Pipe& p) {
   char c = 0;
   EXPECT_EQ(read_some(p.out(), &c, 1, kForever), 1);
 }
-void write_byte(const Pipe& p) { EXPECT_EQ(write_some(p.in(), "x", 1, kForever), 1); }
+[[maybe_unused]] void write_byte(const Pipe& p) { EXPECT_EQ(write_some(p.in(), "x", 1, kForever), 1); }
 
 /// One waits without a deadline, until another comes.
 class Meeting {
