@@ -4,11 +4,13 @@
 // the child keeps are taken; in the child everything is as if just started, except for the goroutine that called. The others' records
 // stay as they are, asleep for ever: their waits are marked as claimed, so that nothing wakes them. sysmon comes back when it is needed.
 //
-// Used by: proc (fork_install), through pthread_atfork.
+// Used by: proc and pool (fork_install), through pthread_atfork.
 #include <pthread.h>
 #include <sys/syscall.h>
 
 #include "sched/netpoll.h"
+#include "sched/pool.h"
+#include "sched/pool_ager.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
@@ -32,6 +34,7 @@ void each_p(Fn&& fn) {
 
 void prepare() {
   enter_critical();
+  Pool::lock_before_fork();
   sched.lock.lock();
   each_p([](P* p) { p->timers.lock().lock(); });
 }
@@ -39,6 +42,7 @@ void prepare() {
 void parent() {
   each_p([](P* p) { p->timers.lock().unlock(); });
   sched.lock.unlock();
+  Pool::unlock_after_fork();
   leave_critical();
 }
 
@@ -98,6 +102,8 @@ void child() {
   sched.polling.store(0, std::memory_order_relaxed);
   sched.service_threads.store(0, std::memory_order_relaxed);
   sched.unwatched.store(false, std::memory_order_relaxed);
+  Pool::reset_after_fork();
+  reset_pool_ager_after_fork();
   reset_sysmon_after_fork();
   netpoll_reset_after_fork();
   if (m == nullptr) return runtime_off_after_fork();
@@ -106,14 +112,12 @@ void child() {
   keep_this_goroutine(m);
 }
 
-constinit bool installed = false;
+constinit pthread_once_t once = PTHREAD_ONCE_INIT;
 
 }  // namespace
 
 void fork_install() {
-  if (installed) return;
-  installed = true;
-  pthread_atfork(prepare, parent, child);
+  pthread_once(&once, [] { pthread_atfork(prepare, parent, child); });
 }
 
 }  // namespace tri::sched
