@@ -6,11 +6,13 @@
 // goroutine that called. The others' records stay as they are, asleep for ever: their waits are marked as claimed, so that nothing wakes
 // them. sysmon comes back with the first goroutine that the child starts; until then there is nobody to make way for.
 //
-// Used by: proc (fork_install), through pthread_atfork.
+// Used by: proc and pool (fork_install), through pthread_atfork.
 #include <pthread.h>
 #include <sys/syscall.h>
 
 #include "sched/netpoll.h"
+#include "sched/pool.h"
+#include "sched/pool_ager.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
@@ -34,6 +36,7 @@ void each_p(Fn&& fn) {
 
 void prepare() {
   enter_critical();
+  Pool::lock_before_fork();
   sched.lock.lock();
   each_p([](P* p) { p->timers.lock().lock(); });
   g_pool_lock().lock();
@@ -45,6 +48,7 @@ void parent() {
   g_pool_lock().unlock();
   each_p([](P* p) { p->timers.lock().unlock(); });
   sched.lock.unlock();
+  Pool::unlock_after_fork();
   leave_critical();
 }
 
@@ -104,6 +108,8 @@ void child() {
   sched.polling.store(0, std::memory_order_relaxed);
   sched.service_threads.store(0, std::memory_order_relaxed);
   sched.unwatched.store(false, std::memory_order_relaxed);
+  Pool::reset_after_fork();
+  reset_pool_ager_after_fork();
   reset_sysmon_after_fork();
   netpoll_reset_after_fork();
   if (m == nullptr) return runtime_off_after_fork();

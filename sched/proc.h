@@ -21,7 +21,7 @@
 //
 // Nothing runs before the first go(): no thread, no handler, no memory.
 //
-// Locks, outermost first: sched.lock; a timer heap's; the pools' (g.cc, stack.cc); globq's. All are SpinLocks: who holds
+// Locks, outermost first: the registry's of pools (pool.cc), one of their stripes'; sched.lock; a timer heap's; the pools' (g.cc, stack.cc); globq's. All are SpinLocks: who holds
 // one is in a critical section (critical.h), is not preempted, and does not sleep. The allocator's locks are inside of all.
 //
 // To read it in order: wait, g, p, m, proc, park, runq, idle, find_work, timer, stack, syscall, sysmon, preempt.

@@ -68,7 +68,7 @@ void tri_sem_release(tri_sem* s, uint32_t n) { in<Semaphore>(s)->release(n); }
 
 void* tri_pool_get(tri_pool* p) { return in<Pool>(p)->get(); }
 void tri_pool_put(tri_pool* p, void* object) { in<Pool>(p)->put(object); }
-void tri_pool_age(tri_pool* p) { p != nullptr ? in<Pool>(p)->age() : age_pools(); }
+void tri_pool_age(tri_pool* p) { p != nullptr ? in<Pool>(p)->age() : (void)Pool::age_all(); }
 void tri_pool_purge(tri_pool* p) { in<Pool>(p)->purge(); }
 
 void* tri_cmap_load(tri_cmap* m, const void* key) { return in<ConcurrentMap>(m)->load(key); }

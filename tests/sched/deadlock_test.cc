@@ -2,6 +2,8 @@
 #include <dlfcn.h>
 #include <netdb.h>
 
+#include "sched/pool.h"
+#include "sched/pool_ager.h"
 #include "sched/resolve.h"
 #include "sched/select.h"
 #include "sched/syscall.h"
@@ -287,6 +289,27 @@ TEST_F(DeadlockDeathTest, IsFoundWhenTheLastThreadFallsAsleepLate) {
           wait_for_ever();
         });
         in_main(wait_for_ever);
+      },
+      kReport);
+}
+
+TEST_F(DeadlockDeathTest, IsFoundWhenThePoolsHaveAged) {
+  EXPECT_DEATH(
+      {
+        set_pool_age(milliseconds(10));
+        static Pool pool;
+        pool.put(&pool);  // before there are goroutines
+        in_main(wait_for_ever);
+      },
+      kReport);
+  EXPECT_DEATH(
+      {
+        set_pool_age(milliseconds(10));
+        in_main([] {
+          static Pool pool;
+          pool.put(&pool);
+          wait_for_ever();
+        });
       },
       kReport);
 }

@@ -15,6 +15,9 @@ namespace tri::sched::test {
 
 using namespace tri::test;
 
+/// As the shim does it: the allocator's handlers are registered first, so they run inside of the scheduler's, which keep preemption out.
+inline const int allocator_is_registered = pthread_atfork(fork_prepare, fork_parent, fork_child);
+
 /// Starts fn in a goroutine.
 inline TaskId spawn(std::function<void()> fn, const char* name = nullptr, size_t stack_bytes = 0) {
   SpawnOptions options;

@@ -132,9 +132,6 @@ TEST(Parked, HundredThousandCostAPageEach) {
   EXPECT_TRUE(eventually([&] { return arrived == 0; }));
 }
 
-/// As the shim does it: the allocator's handlers are registered first, so they run inside of the scheduler's, which keep preemption out.
-[[gnu::constructor]] void register_allocator() { pthread_atfork(fork_prepare, fork_parent, fork_child); }
-
 template <class Fn>
 int in_forked_child(Fn&& fn) {
   fflush(stdout);

@@ -135,7 +135,9 @@ void tri_sem_release(tri_sem *s, uint32_t n);
 
 /* ---- pool ---------------------------------------------------------------------------------------------------------- */
 
-/** As Go's sync.Pool: objects kept for reuse, near the processor that used them. All three members may be NULL. */
+/** As Go's sync.Pool: objects kept for reuse, near the processor that used them. All three members may be NULL.
+ *  Each second the pools age: what nobody has asked for since the last age but one is dropped. drop() is then called by a goroutine of the
+ *  library, or, as long as the program has no goroutines, by a thread of its own, which ends when the pools are empty. */
 struct tri_pool {
   void *(*make)(void *arg);               /**< a new object, when there is none */
   void (*drop)(void *object, void *arg);  /**< the end of an object that nobody has asked for */
@@ -150,7 +152,8 @@ void *tri_pool_get(tri_pool *p);
 void tri_pool_put(tri_pool *p, void *object);
 /** Objects that have not been asked for since the last call but one are dropped. For all pools of the process with p == NULL. Takes locks. */
 void tri_pool_age(tri_pool *p);
-/** Drops all objects. To be called before the struct's memory ends, when nobody else uses it. Takes locks. */
+/** Drops all objects. To be called before the struct's memory ends, when nobody else uses it; also from drop(). Waits until a drop()
+ *  of the library's that is at work on this pool has returned. */
 void tri_pool_purge(tri_pool *p);
 
 /* ---- concurrent map ------------------------------------------------------------------------------------------------ */
