@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -56,16 +57,21 @@ inline ::testing::Environment* const no_background_thread = ::testing::AddGlobal
 
 // ---- chance -----------------------------------------------------------------------------------
 
-/// The seed of this run: that of the environment, or a new one.
+/// Drawn before main(). A function's own variable has a guard, and a goroutine that is interrupted while it holds one makes who waits for
+/// it wait for ever where TSan keeps the signal from him.
+inline const uint64_t drawn_seed = [] {
+  const char* given = getenv("TRI_SEED");
+  return given != nullptr ? strtoull(given, nullptr, 0) : uint64_t{std::random_device{}()};
+}();
+
+/// The seed of this run: that of the environment, or a new one; printed when first asked for.
 inline uint64_t seed() {
-  static const uint64_t value = [] {
-    const char* given = getenv("TRI_SEED");
-    const uint64_t n = given != nullptr ? strtoull(given, nullptr, 0) : std::random_device{}();
-    printf("seed: TRI_SEED=%llu repeats this run\n", static_cast<unsigned long long>(n));
+  static std::atomic<bool> printed{false};
+  if (!printed.exchange(true)) {
+    printf("seed: TRI_SEED=%llu repeats this run\n", static_cast<unsigned long long>(drawn_seed));
     fflush(stdout);
-    return n;
-  }();
-  return value;
+  }
+  return drawn_seed;
 }
 
 /// A stream of numbers; streams of one seed differ by `stream`.

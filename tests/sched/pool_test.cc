@@ -114,7 +114,7 @@ class PoolAge : public testing::Test {
   }
 };
 
-size_t count_threads() {
+[[maybe_unused]] size_t count_threads() {
   DIR* const folder = opendir("/proc/self/task");
   size_t n = 0;
   while (const dirent* const entry = readdir(folder)) n += entry->d_name[0] != '.';
