@@ -39,17 +39,19 @@ void timers(Random& random) {
   perhaps_pause(random);
   for (Shot& s : shots) {
     long wanted = 1;
+    tri_time earliest = s.when;
     if (random.one_in(3)) {
       wanted = tri_timer_stop(&s.timer) == 1 ? 0 : 1;
     } else if (random.one_in(4)) {
       // Moved: to a later moment, or started once more after it has fired.
-      s.when = tri_after(100'000);
-      const int was_running = tri_timer_reset(&s.timer, s.when);
+      earliest = tri_after(100'000);
+      const int was_running = tri_timer_reset(&s.timer, earliest);
       STRESS_CHECK(was_running >= 0);
       wanted = 2 - was_running;
     }
     while (s.fired < wanted) STRESS_EQ(tri_sleep(50'000), 0);
     STRESS_EQ(s.fired.load(), wanted);
+    STRESS_CHECK(wanted == 0 || tri_now() >= earliest);
   }
   const uint64_t wanted = before + 1 + random.below(4);
   while (*ticks < wanted) STRESS_EQ(tri_sleep(50'000), 0);
