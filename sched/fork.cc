@@ -99,6 +99,7 @@ void child() {
   sched.spinning.store(0, std::memory_order_relaxed);
   sched.procs.store(0, std::memory_order_relaxed);
   sched.idle_ms = nullptr;
+  sched.unborn_ms = nullptr;
   sched.idle_m_count.store(0, std::memory_order_relaxed);
   sched.all_ms = m;
   sched.m_count = m == nullptr ? 0 : 1;

@@ -30,12 +30,7 @@ constinit pthread_once_t key_once = PTHREAD_ONCE_INIT;
 
 void on_thread_exit(void* g) {
   set_current_g(nullptr);
-  auto* const stand_in = static_cast<G*>(g);
-  stand_in->generation.fetch_add(1, std::memory_order_release);
-  stand_in->kind = GKind::kGoroutine;
-  stand_in->context = nullptr;
-  stand_in->state.store(GState::kFree, std::memory_order_relaxed);
-  put_g(stand_in);
+  end_stand_in(static_cast<G*>(g));
   watch_for_deadlock();
 }
 

@@ -497,6 +497,12 @@ int join(TaskId id, Time deadline) {
   return result;
 }
 
+void end_stand_in(G* g) {
+  if (g->joinable) wake_joiners(g);
+  g->kind = GKind::kGoroutine;
+  recycle_g(nullptr, g);
+}
+
 int defer(void (*fn)(void*), void* arg) {
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread) return -EPERM;
@@ -593,19 +599,27 @@ void* m_main(void* arg) {
   schedule(m);
 }
 
+/// The record of an M whose thread could not be made, or a new one.
+M* take_m_record() {
+  SpinGuard guard(sched.lock);
+  if (M* const m = sched.unborn_ms) {
+    sched.unborn_ms = m->next_idle;
+    return m;
+  }
+  if (sched.m_count >= kMaxMs) return nullptr;
+  void* const memory = persistent::alloc(sizeof(M), alignof(M));
+  if (memory == nullptr) return nullptr;
+  M* const m = ::new (memory) M;
+  ++sched.m_count;
+  m->next_all = sched.all_ms;
+  sched.all_ms = m;
+  return m;
+}
+
 /// A new M with a P (or none: it goes to the idle list by itself).
 bool make_m(P* p, bool spinning) {
-  M* m;
-  {
-    SpinGuard guard(sched.lock);
-    if (sched.m_count >= kMaxMs) return false;
-    void* const memory = persistent::alloc(sizeof(M), alignof(M));
-    if (memory == nullptr) return false;
-    m = ::new (memory) M;
-    ++sched.m_count;
-    m->next_all = sched.all_ms;
-    sched.all_ms = m;
-  }
+  M* const m = take_m_record();
+  if (m == nullptr) return false;
   m->next_p = p;
   m->spinning = spinning;
   if (p != nullptr) p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
@@ -621,8 +635,13 @@ bool make_m(P* p, bool spinning) {
   leave_critical();
   pthread_attr_destroy(&attributes);
   if (error == 0) return true;
-  // The record stays on the list, as a thread that never came.
   if (p != nullptr) p->m.store(nullptr, std::memory_order_relaxed);
+  // The record waits for the next attempt: sysmon may make one every millisecond.
+  m->next_p = nullptr;
+  m->spinning = false;
+  SpinGuard guard(sched.lock);
+  m->next_idle = sched.unborn_ms;
+  sched.unborn_ms = m;
   return false;
 }
 

@@ -58,6 +58,7 @@ struct Sched {
   M* idle_ms = nullptr;                   // lock; linked by next_idle
   std::atomic<uint32_t> idle_m_count{0};  // written under lock
   M* all_ms = nullptr;                    // lock; linked by next_all
+  M* unborn_ms = nullptr;                 // lock; linked by next_idle: records whose threads could not be made
   uint32_t m_count = 0;                   // lock
   M* keeper = nullptr;                    // lock: the M that waits for the next timer or for the network
   std::atomic<bool> keeping{false};       // the role is taken
@@ -91,6 +92,8 @@ void yield();
 int join(TaskId id, Time deadline);
 /// The id of the caller, goroutine or not; 0 without memory for a stand-in.
 TaskId self();
+/// A plain thread ends, and with it its stand-in: whoever joins it is woken.
+void end_stand_in(G* g);
 /// Runs fn(arg) at the end of this goroutine, the last registered first. 0, -ENOMEM, -EPERM (no goroutine).
 int defer(void (*fn)(void*), void* arg);
 int sleep_until(Time deadline);

@@ -205,6 +205,48 @@ TEST(Preempt, LocksOfLibcDoNotDeadlock) {
 #endif
 
 #if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
+TEST(Preempt, TenThousandTimesInTheMiddleOfAnything) {
+  // As often as it goes, rather than once a slice: inside malloc, stdio, the scheduler's own calls.
+  set_procs(2);
+  const uint64_t wanted = preemptions() + (kSanitized ? 1'000 : 10'000);
+  FILE* const out = fopen("/dev/null", "w");
+  ASSERT_NE(out, nullptr);
+  std::atomic<bool> stop{false};
+  std::vector<TaskId> ids;
+  for (uint64_t i = 0; i < 6; ++i) {
+    ids.push_back(spawn(
+        [&, i] {
+          Random random(i);
+          std::vector<void*> blocks(16);
+          while (!stop.load(std::memory_order_relaxed)) {
+            char text[64];
+            const uint64_t number = random.below(1'000'000);
+            EXPECT_EQ(fprintf(out, "%lu\n", number), snprintf(text, sizeof text, "%lu\n", number));
+            EXPECT_EQ(strtoul(text, nullptr, 10), number);
+            void*& block = blocks[number % blocks.size()];
+            free(block);
+            block = malloc(number % 3000);
+            deallocate(allocate(1 + number % 100'000));
+            if (i % 2 == 0 && number % 16 == 0) yield();
+            if (i % 3 == 0 && number % 64 == 0) sleep_until(now() + 10'000);
+          }
+          for (void* const block : blocks) free(block);
+        },
+        nullptr, 256 * 1024));
+  }
+  while (preemptions() < wanted) {
+    for (uint32_t i = 0; i < 2; ++i) {
+      if (!sched.idle.is_idle(i)) preempt(sched.ps[i].load());
+    }
+    sleep_until(now() + 100'000);
+  }
+  stop = true;
+  for (const TaskId id : ids) EXPECT_EQ(join(id, now() + milliseconds(20'000)), 0);
+  fclose(out);
+}
+#endif
+
+#if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
 TEST(Preempt, BetweenTheBeginOfAWaitAndItsSleep) {
   // One that has published its wait is preempted before it parks, and is called while it queues up for a processor, before others.
   set_procs(1);

@@ -1,4 +1,6 @@
 // find_work_test.cc - Tests of sched/find_work.cc: whatever goes to sleep, somebody keeps the time of all that is idle.
+#include <sys/resource.h>
+
 #include "sched/stack.h"
 #include "sched/timer.h"
 #include "tests/sched/sched_support.h"
@@ -129,6 +131,28 @@ TEST_F(FindWork, StacksGoBackThoughTheKeeperWentToSleepBefore) {
   for (const TaskId id : ids) EXPECT_EQ(join(id, kForever), 0);
   EXPECT_TRUE(eventually([] { return stack_stats().pooled == 0; })) << stack_stats().pooled;
 }
+
+#if !defined __SANITIZE_THREAD__ && !defined __SANITIZE_ADDRESS__  // whose memory goes beyond any limit
+TEST(Threads, ThatCannotBeMadeAreMadeWhenTheyCan) {
+  const int status = in_child([] {
+    rlimit before{};
+    CHILD_CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    const rlimit none = {1, before.rlim_max};
+    CHILD_CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+    // Stacks that libc has kept from threads that ended are used up first.
+    while (reserve_idle_m()) {
+      CHILD_CHECK(eventually([] { return sched.idle_m_count.load() != 0; }));
+      (void)reserve_m();
+    }
+    // As sysmon does each millisecond while somebody is to be preempted.
+    for (int i = 0; i < 20'000; ++i) CHILD_CHECK(!reserve_idle_m());
+    CHILD_CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    CHILD_CHECK(reserve_idle_m());
+    return 0;
+  });
+  EXPECT_EQ(status, 0);
+}
+#endif
 
 }  // namespace
 }  // namespace tri::sched

@@ -168,6 +168,38 @@ TEST(Join, RefusesWhatCannotBe) {
   in_goroutine([] { EXPECT_EQ(join(self(), kForever), -EDEADLK); });
 }
 
+TEST(Join, OfAThreadEndsWithIt) {
+  std::atomic<TaskId> id{0};
+  std::atomic<bool> stop{false};
+  std::thread thread([&] {
+    id = self();
+    while (!stop) sleep_until(now() + milliseconds(1));
+  });
+  ASSERT_TRUE(eventually([&] { return id != 0; }));
+  EXPECT_EQ(join(id, now() + milliseconds(1)), -ETIMEDOUT);
+  const TaskId joiner = spawn([&] { EXPECT_EQ(join(id, kForever), 0); });
+  std::thread plain([&] { EXPECT_EQ(join(id, kForever), 0); });
+  EXPECT_TRUE(eventually([&] { return record_of(id)->joiners != nullptr; }));
+  stop = true;
+  EXPECT_EQ(join(joiner, now() + milliseconds(20'000)), 0);
+  plain.join();
+  thread.join();
+}
+
+TEST(Join, TheNextOfAThreadsRecordFindsNothingOfIt) {
+  G* record = nullptr;
+  std::thread([&] {
+    record = current();
+    record->has_locals = true;
+    record->locals[1] = &record;
+    (void)self();
+  }).join();
+  EXPECT_FALSE(record->has_locals);
+  EXPECT_FALSE(record->joinable);
+  EXPECT_EQ(record->locals[1], nullptr);
+  EXPECT_EQ(record->state, GState::kFree);
+}
+
 TEST(Exit, RunsWhatWasDeferredLastFirst) {
   std::string order;
   in_goroutine([&] {

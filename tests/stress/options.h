@@ -1,6 +1,6 @@
-// options.h - The command line of the stress programs: --name value, numbers only.
+// options.h - The command line of the stress programs: --name value.
 //
-// Used by: stress.cc, fork_storm.cc.
+// Used by: stress.cc, fork_storm.cc, sched_stress.cc, fork_tasks.cc.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,9 @@ struct Options {
   long seconds = 20;
   long threads = 4;
   long forks = 10000;
-  uint64_t seed = 0;  // 0: by the clock
+  long patience = 60;          // seconds
+  const char* only = nullptr;  // the name of an activity
+  uint64_t seed = 0;           // 0: by the clock
 
   Options(int argc, char** argv) {
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -26,6 +28,10 @@ struct Options {
         threads = value;
       else if (strcmp(argv[i], "--forks") == 0)
         forks = value;
+      else if (strcmp(argv[i], "--patience") == 0)
+        patience = value;
+      else if (strcmp(argv[i], "--only") == 0)
+        only = argv[i + 1];
       else if (strcmp(argv[i], "--seed") == 0)
         seed = static_cast<uint64_t>(value);
       else
@@ -43,7 +49,7 @@ struct Options {
 
  private:
   [[noreturn]] static void usage(const char* program) {
-    fprintf(stderr, "usage: %s [--seconds N] [--threads N] [--forks N] [--seed N]\n", program);
+    fprintf(stderr, "usage: %s [--seconds N] [--threads N] [--forks N] [--patience N] [--only NAME] [--seed N]\n", program);
     exit(2);
   }
 };
