@@ -179,7 +179,10 @@ TEST(Join, OfAThreadEndsWithIt) {
   EXPECT_EQ(join(id, now() + milliseconds(1)), -ETIMEDOUT);
   const TaskId joiner = spawn([&] { EXPECT_EQ(join(id, kForever), 0); });
   std::thread plain([&] { EXPECT_EQ(join(id, kForever), 0); });
-  EXPECT_TRUE(eventually([&] { return record_of(id)->joiners != nullptr; }));
+  EXPECT_TRUE(eventually([&] {
+    SpinGuard guard(record_of(id)->join_lock);
+    return record_of(id)->joiners != nullptr;
+  }));
   stop = true;
   EXPECT_EQ(join(joiner, now() + milliseconds(20'000)), 0);
   plain.join();
