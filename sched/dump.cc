@@ -20,7 +20,7 @@ constexpr int kMaxFrames = 32;
 constexpr int kMaxOwnWords = 256;
 
 // Records and stacks are never unmapped, so to read one that has just become somebody else's tells an old or a mixed story, and no worse.
-#define TRI_RACY [[gnu::no_sanitize_thread]]
+#define TRI_RACY [[gnu::no_sanitize_thread, gnu::no_sanitize_address]]
 
 void print_code(Line& line, uint64_t address) {
   Dl_info info{};

@@ -181,7 +181,11 @@ TEST(NoDeadlock, WhileATimerRuns) {
 }
 
 TEST(NoDeadlock, UnlessMainWaits) {
-  const TaskId id = spawn(wait_for_ever);
+  // Without memory of its own, which would be lost with it.
+  SpawnOptions options;
+  TaskId id = 0;
+  options.id = &id;
+  ASSERT_EQ(go([](void*) { wait_for_ever(); }, nullptr, options), 0);
   EXPECT_EQ(join(id, now() + milliseconds(kLooksMs)), -ETIMEDOUT);
 }
 
