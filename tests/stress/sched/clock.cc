@@ -1,4 +1,6 @@
 // clock.cc - Activities of timers, tickers and sleep: never early, never lost.
+#include <algorithm>
+
 #include "work.h"
 
 namespace stress {
@@ -18,7 +20,7 @@ void count(void* cell) { static_cast<std::atomic<uint64_t>*>(cell)->fetch_add(1)
 void timers(Random& random) {
   struct Shot {
     tri_timer timer = TRI_TIMER_INIT;
-    tri_time when = 0;
+    std::atomic<tri_time> when{0};
     std::atomic<long> fired{0};
     static void fire(void* p) {
       auto* const s = static_cast<Shot*>(p);
@@ -43,8 +45,9 @@ void timers(Random& random) {
     if (random.one_in(3)) {
       wanted = tri_timer_stop(&s.timer) == 1 ? 0 : 1;
     } else if (random.one_in(4)) {
-      // Moved: to a later moment, or started once more after it has fired.
+      // Moved, or started once more after it has fired.
       earliest = tri_after(100'000);
+      s.when = std::min(s.when.load(), earliest);
       const int was_running = tri_timer_reset(&s.timer, earliest);
       STRESS_CHECK(was_running >= 0);
       wanted = 2 - was_running;
