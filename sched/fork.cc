@@ -20,9 +20,6 @@
 
 namespace tri::sched {
 
-void runtime_off_after_fork();
-void runtime_alone_after_fork(P* p);
-
 namespace {
 
 template <class Fn>

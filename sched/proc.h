@@ -10,9 +10,12 @@
 // whoever runs next (M::after).
 //
 // Moments and who handles them:
+//   start, the number of Ps         runtime.cc
+//   goroutines begin, yield, end    proc.cc, with the records and stacks of others (free_lists.h); joins: task.cc
 //   a goroutine becomes runnable    ready() in park.cc: runs next on the same P; idle.h wakes another P if one sleeps
 //   an M finds nothing              find_work.cc: spins, gives its P up, looks again, sleeps; one keeps the timers
 //   code blocks in the kernel       syscall.cc: the P is left behind, and sysmon.cc hands it on
+//   a P needs a thread              m.cc
 //   a goroutine runs for too long   preempt.cc: a signal; the P goes to another M, the thread waits with its goroutine for a P
 //   deadlines, sleep, tickers       timer.h
 //   stacks                          stack.h, switch.h
@@ -24,7 +27,7 @@
 // Locks, outermost first: the registry's of pools (pool.cc), one of their stripes'; sched.lock; a timer heap's; the pools' (g.cc, stack.cc); globq's. All are SpinLocks: who holds
 // one is in a critical section (critical.h), is not preempted, and does not sleep. The allocator's locks are inside of all.
 //
-// To read it in order: wait, g, p, m, proc, park, runq, idle, find_work, timer, stack, syscall, sysmon, preempt.
+// To read it in order: wait, g, p, m, proc, free_lists, task, runtime, park, runq, idle, find_work, timer, stack, syscall, sysmon, preempt.
 #ifndef TRI_SCHED_PROC_H
 #define TRI_SCHED_PROC_H
 
@@ -94,6 +97,8 @@ int join(TaskId id, Time deadline);
 TaskId self();
 /// A plain thread ends, and with it its stand-in: whoever joins it is woken.
 void end_stand_in(G* g);
+/// The goroutine has run its last: its id is nobody's from now on.
+void wake_joiners(G* g);
 /// Runs fn(arg) at the end of this goroutine, the last registered first. 0, -ENOMEM, -EPERM (no goroutine).
 int defer(void (*fn)(void*), void* arg);
 int sleep_until(Time deadline);
@@ -109,7 +114,16 @@ int default_procs();
 
 /// Starts the scheduler if it does not run. 0 or -errno.
 [[nodiscard]] int start_runtime();
-bool runtime_started();
+enum class Runtime : uint32_t {
+  kOff,
+  kStarting,
+  kAlone,  // a forked child: with the goroutine that forked, and without sysmon
+  kOn,
+};
+TRI_INTERNAL extern constinit std::atomic<Runtime> runtime;  // written by runtime.cc
+inline bool runtime_started() { return runtime.load(std::memory_order_acquire) >= Runtime::kAlone; }
+/// The caller's signal mask becomes what Ms run with, no matter which thread makes them.
+void take_mask_of_ms();
 
 /// Puts g into the local queue (the ring's overflow goes to the global one). By the owner, in a critical section.
 void put_local(P* p, G* g, bool next);
@@ -181,6 +195,9 @@ void watch_for_deadlock();
 
 void preempt_install();
 void fork_install();
+/// In a forked child: nothing runs until the next go(); or with the goroutine that forked, alone, on p.
+void runtime_off_after_fork();
+void runtime_alone_after_fork(P* p);
 void verify_idle();
 
 }  // namespace tri::sched

@@ -13,7 +13,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -212,6 +215,27 @@ inline int wait_for(pid_t pid) {
   int status = 0;
   if (waitpid(pid, &status, 0) != pid) return -1;
   return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+/// fork() while every other thread sleeps. A sanitizer's allocator is not told of fork(): a lock of its own that a thread holds at that moment,
+/// one that just begins for example, would stay taken in the child.
+inline pid_t fork_at_rest() {
+  const auto all_sleep = [] {
+    const std::string self = std::to_string(gettid());
+    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+      if (task.path().filename() == self) continue;
+      std::string stat;
+      std::getline(std::ifstream(task.path() / "stat"), stat);
+      const size_t name_end = stat.rfind(')');
+      if (name_end != std::string::npos && stat.substr(name_end, 3) != ") S") return false;
+    }
+    return true;
+  };
+  for (int sleeping = 0; sleeping < 3;) {
+    sleeping = all_sleep() ? sleeping + 1 : 0;
+    usleep(500);
+  }
+  return fork();
 }
 
 /// Runs fn() in a child that knows nothing of what the allocator does at fork(): before the process has threads.

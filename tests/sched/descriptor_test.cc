@@ -629,7 +629,7 @@ TEST(Descriptor, AForkedChildWaitsByItself) {
   EXPECT_EQ(read_some(p.fd[0], &c, 1, now() + kMs), -ETIMEDOUT);
   std::thread waiter([&] { EXPECT_EQ(read_some(p.fd[0], &c, 1, soon()), 1); });
   ASSERT_TRUE(eventually([&] { return someone_waits_on(p.fd[0]); }));
-  const pid_t pid = fork();
+  const pid_t pid = tri::test::fork_at_rest();
   if (pid == 0) {
     netpoll_reset_after_fork();
     verify_poll_descs();

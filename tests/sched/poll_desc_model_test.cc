@@ -114,10 +114,13 @@ TEST(PollDescModel, EventsAndClosesReachTheirOwnGenerationOnly) {
   renew(&d, FdKind::kSocket);
   std::atomic<bool> done{false};
   // For each generation (by its low bits), whether an event of it was ever delivered.
-  std::vector<std::atomic<bool>> delivered(static_cast<size_t>(generations) + 64);
+  std::vector<std::atomic<bool>> delivered(static_cast<size_t>(generations) * 8 + 64);
+  std::atomic<int> closed{0};
   std::thread closer([&] {
     tri::test::Random random(2);
-    for (int i = 0; i < generations; ++i) {
+    // Until a waiter has seen a close, however slowly its thread starts.
+    for (int i = 0; i < generations || (closed.load() == 0 && i < generations * 8); ++i) {
+      if (i >= generations) usleep(100);
       for (size_t n = random.below(3); n > 0; --n) sched_yield();
       renew(&d, FdKind::kSocket);
     }
@@ -136,7 +139,6 @@ TEST(PollDescModel, EventsAndClosesReachTheirOwnGenerationOnly) {
       if (random.one_in(3)) sched_yield();
     }
   });
-  std::atomic<int> closed{0};
   in_threads(2, [&](size_t t) {
     tri::test::Random random(20 + t);
     G* const g = current();

@@ -288,7 +288,7 @@ TEST_F(PollDescTest, AForkedChildHasNoWaiters) {
   std::thread waiter([&] { EXPECT_EQ(wait_to_read(), 0); });
   ASSERT_TRUE(eventually([&] { return has_waiters(); }));
   const int status = tri::test::wait_for([&] {
-    const pid_t pid = fork();
+    const pid_t pid = tri::test::fork_at_rest();
     if (pid == 0) {
       d.reset_after_fork();
       d.verify();
