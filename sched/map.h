@@ -31,6 +31,8 @@
 // Reads, iteration among them, may run in parallel with each other. A write in parallel with anything is the program's
 // mistake, noticed often, at no cost, by a flag that each write raises and each call looks at.
 //
+// To read it in order: map_bucket, map_table, map_growth, map, map_iter.
+//
 // Uses: alloc, hash. Used by: shim.
 #ifndef TRI_SCHED_MAP_H
 #define TRI_SCHED_MAP_H
