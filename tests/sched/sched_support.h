@@ -40,10 +40,10 @@ inline TaskId spawn(std::function<void()> fn, const char* name = nullptr, size_t
 /// Runs fn in a goroutine and waits for its end, for a minute at most.
 inline void in_goroutine(std::function<void()> fn) { ASSERT_EQ(join(spawn(std::move(fn)), now() + 60'000'000'000), 0); }
 
-/// Waits until the condition holds, for half a minute at most; false if it never does.
+/// Waits until the condition holds, for two minutes at most (other programs may have the processors); false if it never does.
 template <class Condition>
 bool eventually(Condition&& condition) {
-  const Time until = now() + 30'000'000'000;
+  const Time until = now() + 120'000'000'000;
   while (!condition()) {
     if (now() > until) return false;
     sleep_until(now() + 200'000);
