@@ -29,6 +29,14 @@ void spill_free_stacks(P* p) {
   }
 }
 
+namespace {
+
+// Stacks lie a power of two apart, so the hot frames of all of them would meet in a few sets of the caches. Each begins some lines lower
+// than the one beside it; all within a quarter of its first page.
+size_t colour_of(const char* top, size_t stack_bytes) { return reinterpret_cast<uintptr_t>(top) / stack_bytes % 16 * 64; }
+
+}  // namespace
+
 bool bind_stack(P* p, G* g) {
   char* top;
   if (TRI_LIKELY(g->stack_bytes == default_stack() && p->free_stacks != nullptr)) {
@@ -40,7 +48,7 @@ bool bind_stack(P* p, G* g) {
     if (top == nullptr) return false;
   }
   g->stack_top = top;
-  g->sp = prepare_stack(top);
+  g->sp = prepare_stack(top - colour_of(top, g->stack_bytes));
   g->fiber = fiber::create();
   return true;
 }

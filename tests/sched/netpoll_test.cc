@@ -202,7 +202,8 @@ TEST(Netpoll, TakesNoMoreThanTheQueueHolds) {
     const RunQ& queue = current_m()->p->runq;
     while (queue.size() < RunQ::kSize - kRoom) spawn([] {});
     const size_t room = RunQ::kSize - queue.size();
-    const size_t taken = poll();
+    size_t taken = poll();
+    taken += poll();  // an interrupt may have had one of the places
     const size_t taken_when_full = poll();
     sched.polling.store(0);
     leave_critical();
