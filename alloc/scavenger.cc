@@ -36,8 +36,10 @@ constinit std::atomic<uint64_t> huge_before{0};
 /// both; purging n bytes costs less than the page faults of n new ones. A sixteenth of the heap stays.
 size_t pages_in_the_way(size_t dirty) {
   const uint64_t huge = counters->huge_bytes.load(std::memory_order_relaxed);
+  // Looked at first: every slow path of every thread comes here, and a write each would pass the line around between them.
+  if (TRI_LIKELY(huge == huge_before.load(std::memory_order_relaxed))) return 0;
   const uint64_t before = huge_before.exchange(huge, std::memory_order_relaxed);
-  if (TRI_LIKELY(huge <= before)) return 0;
+  if (huge <= before) return 0;
   const size_t keep = counters->used_bytes.load(std::memory_order_relaxed) / kPageSize / 16;
   const size_t mapped = (huge - before) / kPageSize;
   return dirty < keep ? 0 : mapped < dirty - keep ? mapped : dirty - keep;
