@@ -91,7 +91,7 @@ uint32_t count_own_threads() {
   return n;
 }
 
-bool is_idle() { return busy_procs() == 0 && sched.globq.size() == 0 && earliest_timer() == kForever; }
+bool is_idle() { return busy_procs() == 0 && !global_work() && earliest_timer() == kForever; }
 
 /// The moves in a picture in which all is asleep; 0 if it is not.
 uint64_t look_for_deadlock() {

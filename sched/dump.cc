@@ -147,7 +147,7 @@ void dump_tasks(int fd) {
   line.number(uint64_t{sched.procs.load(std::memory_order_relaxed)}).text(" procs, ");
   line.number(uint64_t{busy_procs()})
       .text(" busy, ")
-      .number(uint64_t{sched.globq.size()})
+      .number(uint64_t{sched.globq.size()} + sched.pinned.size())
       .text(" in the global queue, ");
   const StackStats stacks = stack_stats();
   line.number(uint64_t{stacks.pooled})

@@ -3,6 +3,7 @@
 #include <sys/syscall.h>
 
 #include "alloc/base/sys.h"
+#include "sched/maker.h"
 #include "sched/netpoll.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
@@ -32,9 +33,13 @@ uint32_t random(P* p) {
   return p->seed = x;
 }
 
-/// From the global queue: one to run, and this P's share of the rest into its ring.
+/// From the global queues, in turn: one to run, and of those that may run anywhere this P's share of the rest into its ring.
 G* take_global(P* p, uint32_t most) {
   const uint32_t size = sched.globq.size();
+  p->pinned_turn = !p->pinned_turn || size == 0;
+  if (p->pinned_turn && sched.pinned.size() != 0) {
+    if (G* const g = sched.pinned.take(1)) return g;
+  }
   if (size == 0) return nullptr;
   uint32_t n = size / sched.procs.load(std::memory_order_relaxed) + 1;
   if (n > most) n = most;
@@ -111,7 +116,7 @@ G* steal(P* p) {
 }
 
 bool work_is_somewhere() {
-  if (sched.globq.size() != 0) return true;
+  if (global_work()) return true;
   const uint32_t n = sched.procs.load(std::memory_order_relaxed);
   for (uint32_t i = 0; i < n; ++i) {
     const P* const p = p_at(i);
@@ -387,6 +392,7 @@ void wake_p() {
       if (start_m(p, true)) return;
       put_idle_p(p);
       sched.spinning.fetch_sub(1, std::memory_order_seq_cst);
+      (void)ask_for_m();
       return;
     }
     // No P after all. But one may have become idle since, and somebody may have relied on the spinner that we pretended to be.
@@ -395,11 +401,12 @@ void wake_p() {
 }
 
 void handoff_p(P* p) {
-  const bool is_needed = !p->runq.empty() || sched.globq.size() != 0 || p->timers.earliest() != kForever ||
+  const bool is_needed = !p->runq.empty() || global_work() || p->timers.earliest() != kForever ||
                          !sched.keeping.load(std::memory_order_seq_cst);
   if (is_needed && !is_retired(p) && start_m(p, false)) return;
   spill(p);  // no thread could be had: what waits here is for whoever comes by
   put_idle_p(p);
+  if (is_needed) (void)ask_for_m();
   heavy_fence();
   // The keeper may have left his post between our look and the idle P: see keep().
   if (work_is_somewhere() || !sched.keeping.load(std::memory_order_seq_cst)) wake_p();

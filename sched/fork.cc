@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <sys/syscall.h>
 
+#include "sched/maker.h"
 #include "sched/netpoll.h"
 #include "sched/pool.h"
 #include "sched/pool_ager.h"
@@ -92,6 +93,7 @@ void child() {
   stack_pool_lock().reset_after_fork();
   sched.lock.reset_after_fork();
   sched.globq.reset_after_fork();
+  sched.pinned.reset_after_fork();
   sched.idle.reset_after_fork();
   sched.spinning.store(0, std::memory_order_relaxed);
   sched.procs.store(0, std::memory_order_relaxed);
@@ -109,6 +111,7 @@ void child() {
   Pool::reset_after_fork();
   reset_pool_ager_after_fork();
   reset_sysmon_after_fork();
+  reset_maker_after_fork();
   netpoll_reset_after_fork();
   if (m == nullptr) return runtime_off_after_fork();
   m->next_all = nullptr;

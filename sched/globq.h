@@ -1,7 +1,7 @@
 // globq.h - The queue of runnable goroutines that no P has: a list under a lock, whose length is readable without.
 //
 // It takes what plain threads start and wake, what a full ring throws out, and what lost its P. Every 61st tick of a P looks
-// here first, so that full rings starve nobody. Preempted goroutines wait here for a P, too.
+// here first, so that full rings starve nobody. Preempted goroutines wait in one of their own for a P.
 //
 // Used by: proc, find_work, park.
 #ifndef TRI_SCHED_GLOBQ_H

@@ -12,6 +12,7 @@
 #include "sched/fiber.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
+#include "sched/sysmon.h"
 
 extern "C" {
 constinit thread_local tri::sched::M* tri_tls_m = nullptr;
@@ -155,11 +156,29 @@ void give_p(M* m, P* p, bool spinning) {
   }
 }
 
+void give_to_pinned(G* g, P* p) {
+  M* const m = g->pinned;
+  enter_critical();
+  p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
+  m->next_p = p;
+  ring(m);
+  leave_critical();
+  arm_sysmon();
+}
+
 bool start_m(P* p, bool spinning) {
-  M* const m = reserve_m();
-  if (m == nullptr) return make_m(p, spinning);
-  give_p(m, p, spinning);
-  return true;
+  if (M* const m = reserve_m()) {
+    give_p(m, p, spinning);
+    return true;
+  }
+  // A goroutine that was preempted has a thread already. It may also hold the lock of libc's that the making of another one would wait for.
+  if (G* const g = sched.pinned.take(1)) {
+    give_to_pinned(g, p);
+    // It does not search: if there is more to do, somebody else has to.
+    if (spinning && sched.spinning.fetch_sub(1, std::memory_order_seq_cst) == 1) wake_p();
+    return true;
+  }
+  return !is_sysmon() && make_m(p, spinning);
 }
 
 bool reserve_idle_m() {

@@ -22,6 +22,7 @@ struct alignas(64) P {
   // ---- owner
   uint32_t id = 0;            // constant
   bool look_further = false;  // that moment has come
+  bool pinned_turn = false;   // of the two global queues, that of the preempted was looked at last
   uint32_t tick = 0;          // decisions of the scheduler
   uint32_t inherited = 0;     // goroutines that ran on one slice
   uint32_t free_gs_count = 0;

@@ -8,6 +8,7 @@
 #include "alloc/base/sys.h"
 #include "alloc/thread.h"
 #include "sched/critical.h"
+#include "sched/maker.h"
 #include "sched/proc.h"
 #include "tri_arch.h"
 
@@ -35,9 +36,11 @@ void give_way(G* g) {
   tls_preempt_pending = 0;
   M* const m = current_m();
   P* const p = m->p;
-  M* other = nullptr;
-  if (p != nullptr) other = reserve_m();
-  if (other == nullptr) return leave_critical();
+  if (p == nullptr) return leave_critical();
+  M* const other = reserve_m();
+  // Without a thread to spare it is another one's turn that was preempted before.
+  G* const next = other == nullptr ? sched.pinned.take(1) : nullptr;
+  if (other == nullptr && next == nullptr) return leave_critical();
   count.fetch_add(1, std::memory_order_relaxed);
   m->doorbell.store(0, std::memory_order_relaxed);
   m->next_p = nullptr;
@@ -45,8 +48,12 @@ void give_way(G* g) {
   g->pinned = m;
   g->state.store(GState::kRunnable, std::memory_order_relaxed);
   // Before the P goes, so that its new owner does not find an empty house. Whoever takes g rings our bell.
-  sched.globq.put(g);
-  give_p(other, p, false);
+  sched.pinned.put(g);
+  if (other != nullptr) {
+    give_p(other, p, false);
+  } else {
+    give_to_pinned(next, p);
+  }
   wait_doorbell(m, kForever);
   P* const mine = m->next_p;
   m->next_p = nullptr;
@@ -104,7 +111,12 @@ void preempt(P* p) {
   p->until_look.store(1, std::memory_order_relaxed);
   if (preempt_signal == 0) return;
   M* const m = p->m.load(std::memory_order_acquire);  // pairs with the release where a P is given
-  if (m == nullptr || !reserve_idle_m()) return;
+  if (m == nullptr) return;
+  if (sched.idle_m_count.load(std::memory_order_relaxed) == 0) {
+    // Those that were preempted take turns only while no thread can be had: what never ran would not come to its own.
+    const bool takes_long = ask_for_m();
+    if (!takes_long || sched.pinned.size() == 0) return;
+  }
   const uint32_t thread = m->thread_id.load(std::memory_order_relaxed);
   // A signal that comes when the goroutine has changed, or the M has lost its P, finds a reason to do nothing, or ends a slice early.
   if (thread != 0) arch::system_call(SYS_tgkill, sys::process_id(), static_cast<long>(thread), preempt_signal);

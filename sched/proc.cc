@@ -95,7 +95,7 @@ void begin_slice(P* p) {
 
 /// True if at every 61st tick there is anything beyond the local queue.
 bool is_more_elsewhere(const P* p) {
-  return sched.globq.size() != 0 || p->timers.earliest() != kForever || netpoll_active();
+  return global_work() || p->timers.earliest() != kForever || netpoll_active();
 }
 
 /// The next goroutine of the local queue, if no other decision is to be made. Null: the scheduler has to, or there is none.
@@ -152,9 +152,6 @@ void end_goroutine(bool adopt) {
       m->handoff = next;
       next = nullptr;
     }
-  } else if (next != nullptr && next->pinned != nullptr) {
-    m->handoff = next;
-    next = nullptr;
   }
   m->after = After::kExit;
   m->left = g;
@@ -172,7 +169,7 @@ void leave(M* m, G* g, bool direct) {
   m->left = g;
   G* next = direct ? pick_local(m->p) : nullptr;
   if (TRI_LIKELY(next != nullptr)) {
-    if (TRI_UNLIKELY(next->pinned != nullptr || (next->sp == nullptr && !bind_stack(m->p, next)))) {
+    if (TRI_UNLIKELY(next->sp == nullptr && !bind_stack(m->p, next))) {
       m->handoff = next;
       next = nullptr;
     }
@@ -207,12 +204,12 @@ void yield() {
   }
   G* next = pick_local(p);
   if (TRI_UNLIKELY(next == nullptr)) {
-    if (!p->look_further && !p->attention.load(std::memory_order_relaxed) && sched.globq.size() == 0) {
+    if (!p->look_further && !p->attention.load(std::memory_order_relaxed) && !global_work()) {
       return leave_critical();  // nobody else
     }
     return yield_far(m, g);
   }
-  if (TRI_UNLIKELY(next->pinned != nullptr || (next->sp == nullptr && !bind_stack(p, next)))) {
+  if (TRI_UNLIKELY(next->sp == nullptr && !bind_stack(p, next))) {
     m->handoff = next;
     return yield_far(m, g);
   }
@@ -337,19 +334,13 @@ void run(M* m, G* g) {
   P* const p = m->p;
   if (TRI_UNLIKELY(g->pinned != nullptr)) {
     // The thread that it was preempted on takes our P, and we are out of work.
-    M* const other = g->pinned;
     m->p = nullptr;
-    enter_critical();
-    p->m.store(other, std::memory_order_release);
-    other->next_p = p;
-    ring(other);
-    leave_critical();
-    return;
+    return give_to_pinned(g, p);
   }
   if (g->sp == nullptr && !bind_stack(p, g)) {
     // Stacks may come free when others end; nobody can be told of it otherwise.
     static constexpr uint32_t kFew = 1;
-    TRI_CHECK(busy_procs() + sched.globq.size() > kFew && "memory for a goroutine's stack");
+    TRI_CHECK(busy_procs() + sched.globq.size() + sched.pinned.size() > kFew && "memory for a goroutine's stack");
     sched.globq.put(g);
     return sys::yield();
   }

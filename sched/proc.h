@@ -15,7 +15,7 @@
 //   a goroutine becomes runnable    ready() in park.cc: runs next on the same P; idle.h wakes another P if one sleeps
 //   an M finds nothing              find_work.cc: spins, gives its P up, looks again, sleeps; one keeps the timers
 //   code blocks in the kernel       syscall.cc: the P is left behind, and sysmon.cc hands it on
-//   a P needs a thread              m.cc
+//   a P needs a thread              m.cc; for sysmon: maker.cc
 //   a goroutine runs for too long   preempt.cc: a signal; the P goes to another M, the thread waits with its goroutine for a P
 //   deadlines, sleep, tickers       timer.h
 //   stacks                          stack.h, switch.h
@@ -56,6 +56,7 @@ struct Sched {
   uint32_t p_count = 0;                // lock: records made
 
   alignas(64) GlobQ globq;
+  GlobQ pinned;  // those that were preempted, and need a P on their own threads; they are in no other queue
 
   alignas(64) SpinLock lock;
   M* idle_ms = nullptr;                   // lock; linked by next_idle
@@ -144,13 +145,13 @@ void ready_list(G* list);
 G* find_work(M* m);
 /// Sleeps until somebody gives this M a P.
 void stop_m(M* m);
-/// Gives p to an idle M, or to a new one. False: no thread can be had; p is still the caller's.
+/// Gives p to an idle M, to a goroutine that was preempted, or to a new M. False: no thread can be had now; p is still the caller's.
 [[nodiscard]] bool start_m(P* p, bool spinning);
 /// Takes an M out of its sleep's list, or the keeper from his post; null if there is neither. It must then be given a P.
 /// Signal-safe, outside of critical sections; so is give_p().
 [[nodiscard]] M* reserve_m();
 void give_p(M* m, P* p, bool spinning);
-/// Makes sure that reserve_m() will find one.
+/// Makes sure that reserve_m() will find one. Not by sysmon (see maker.h).
 bool reserve_idle_m();
 /// Wakes an M that sleeps on its doorbell.
 void ring(M* m);
@@ -166,6 +167,10 @@ void spill(P* p);
 /// queue as one who has made a P idle.
 void retire_p(P* p);
 inline bool is_retired(const P* p) { return p->id >= sched.procs.load(std::memory_order_relaxed); }
+/// Work that no P has.
+inline bool global_work() { return sched.globq.size() != 0 || sched.pinned.size() != 0; }
+/// Gives p to the thread of a goroutine that was preempted, and is taken from its queue. Signal-safe.
+void give_to_pinned(G* g, P* p);
 /// The number of Ps that are not idle.
 uint32_t busy_procs();
 /// The earliest timer of all Ps.

@@ -12,7 +12,7 @@ constexpr Time kLong = 50'000;
 // Below the scheduler's own frames on its stack: its red zone, and then some.
 constexpr size_t kGap = 256;
 
-bool work_waits(const P* p) { return !p->runq.empty() || sched.globq.size() != 0; }
+bool work_waits(const P* p) { return !p->runq.empty() || global_work(); }
 
 bool is_goroutine(const G* g) { return g != nullptr && g->kind == GKind::kGoroutine; }
 

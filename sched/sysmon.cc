@@ -10,10 +10,12 @@
 
 #include "alloc/base/sys.h"
 #include "sched/fiber.h"
+#include "sched/maker.h"
 #include "sched/netpoll.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
 #include "sched/trace.h"
+#include "tri_arch.h"
 
 namespace tri::sched {
 namespace {
@@ -37,6 +39,7 @@ enum class Life : uint32_t { kNone, kStarting, kRuns };
 constinit std::atomic<Life> life{Life::kNone};
 constinit std::atomic<uint32_t> bell{0};  // 0: sysmon sleeps, or may; 1: rung
 constinit std::atomic<uint64_t> rounds{0};
+constinit std::atomic<uintptr_t> own_pointer{0};
 
 constinit SpinLock late_lock;
 constinit G* late = nullptr;                  // late_lock; linked by next_claimed
@@ -59,7 +62,7 @@ bool wake_late() {
   return true;
 }
 
-bool work_waits(const P* p) { return !p->runq.empty() || sched.globq.size() != 0; }
+bool work_waits(const P* p) { return !p->runq.empty() || global_work(); }
 
 /// Takes the P of a call that lasts. True if there was something to do.
 bool look_at_call(P* p, Time at) {
@@ -132,12 +135,12 @@ bool look(Time at) {
     did = look_at_call(p, at) || look_at_slice(p, at) || did;
   }
   did = poll_if_nobody_does(at) || did;
-  if (sched.globq.size() != 0) wake_p();
+  if (global_work()) wake_p();
   return did;
 }
 
-/// All Ps idle, and nothing else to watch.
-bool all_is_quiet() { return busy_procs() == 0 && !any_late.load(std::memory_order_seq_cst); }
+/// All Ps idle, and nothing else to watch. (Work beside idle Ps waits for an M that is being made.)
+bool all_is_quiet() { return busy_procs() == 0 && !global_work() && !any_late.load(std::memory_order_seq_cst); }
 
 /// How long to sleep: not beyond the time when a timer of a busy P is too late.
 Time until_next_look(Time interval, Time at) {
@@ -151,6 +154,7 @@ void* sysmon_main(void*) {
   prctl(PR_SET_TIMERSLACK, 1UL);
   prctl(PR_SET_NAME, "tri-sysmon");
   sched.service_threads.fetch_add(1, std::memory_order_relaxed);
+  own_pointer.store(arch::thread_pointer(), std::memory_order_relaxed);
   Time interval = kMinSleep;
   uint32_t quiet = 0;
   uint32_t idle = 0;
@@ -204,7 +208,10 @@ void make_thread() {
 void sysmon_start() {
   Life none = Life::kNone;
   if (life.compare_exchange_strong(none, Life::kStarting, std::memory_order_acquire)) make_thread();
+  maker_start();
 }
+
+bool is_sysmon() { return own_pointer.load(std::memory_order_relaxed) == arch::thread_pointer(); }
 
 void sysmon_wake() {
   if (life.load(std::memory_order_acquire) == Life::kNone) {
@@ -231,6 +238,7 @@ void sysmon_ready_later(G* g) {
 
 void reset_sysmon_after_fork() {
   life.store(Life::kNone, std::memory_order_relaxed);
+  own_pointer.store(0, std::memory_order_relaxed);
   late_lock.reset_after_fork();
   late = nullptr;
   any_late.store(false, std::memory_order_relaxed);

@@ -35,7 +35,7 @@ void write_line(Time at) {
   line.text(" threads ").number(uint64_t{count_threads()});
   line.text(" idle ").number(uint64_t{sched.idle_m_count.load(std::memory_order_relaxed)});
   line.text(" records ").number(uint64_t{g_count()}).text(" preempted ").number(preemptions());
-  line.text(" global ").number(uint64_t{sched.globq.size()}).text(" local");
+  line.text(" global ").number(uint64_t{sched.globq.size()} + sched.pinned.size()).text(" local");
   for (uint32_t i = 0; i < procs; ++i) {
     const P* const p = sched.ps[i].load(std::memory_order_acquire);
     if (p != nullptr) line.text(" ").number(uint64_t{p->runq.size()});

@@ -322,7 +322,7 @@ TEST_F(DeadlockDeathTest, IsFoundInAForkedChild) {
   EXPECT_DEATH(
       {
         spawn(wait_for_ever);
-        EXPECT_TRUE(eventually([] { return sched.service_threads == 1; }));
+        EXPECT_TRUE(eventually([] { return sched.service_threads == 2; }));
         const pid_t pid = tri::test::fork_at_rest();
         if (pid == 0) in_main(wait_for_ever);
         EXPECT_EQ(wait_for(pid), 1000 + SIGABRT);

@@ -281,6 +281,7 @@ TEST_F(PoolAge, DropMayUsePoolsItself) {
 TEST_F(PoolAge, AForkedChildHasWholePoolsAndAgesThemAnew) {
   set_pool_age(milliseconds(2));
   auto* const t = new PoolTest;
+  put(*t, 1);  // fork() does not call handlers that are registered while it runs
   std::atomic<bool> stop{false};
   std::vector<std::thread> threads;
   for (int k = 0; k < 2; ++k) {
