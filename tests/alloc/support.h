@@ -39,6 +39,8 @@ inline constexpr bool kTsan = true;
 inline constexpr bool kTsan = false;
 #endif
 inline constexpr bool kSanitized = kAsan || kTsan;
+/// Another processor's program, under an emulator.
+inline constexpr bool kEmulated = TRI_TEST_EMULATED;
 // For tests that cannot be in such a build, each with its reason.
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define TRI_TEST_SANITIZED 1
@@ -48,7 +50,7 @@ inline constexpr bool kSanitized = kAsan || kTsan;
 
 /// How often a random test runs its loop: fewer times where each step costs more.
 constexpr size_t rounds(size_t in_release) {
-  return kTsan ? in_release / 10 : kSanitized || kVerify ? in_release / 4 : in_release;
+  return kTsan ? in_release / 10 : kSanitized || kVerify || kEmulated ? in_release / 4 : in_release;
 }
 
 /// The background thread is no thread of libc, so no sanitizer's either: tests that want it say so.
