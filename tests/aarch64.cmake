@@ -13,12 +13,16 @@ endforeach()
 # qemu-user itself fails ("qemu_plugin_vcpu_init_hook: assertion failed") when the child of a process with several threads starts one.
 set_tests_properties(sched.DeadlockDeathTest.IsFoundInAForkedChild PROPERTIES DISABLED TRUE)
 set_tests_properties(sched.Descriptor.AForkedChildWaitsByItself PROPERTIES DISABLED TRUE)
+set_tests_properties(sched.PoolAge.AForkedChildHasWholePoolsAndAgesThemAnew PROPERTIES DISABLED TRUE)
+set_tests_properties(sched.Fork.InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers PROPERTIES DISABLED TRUE)
+set_tests_properties(sched.Fork.AChildThatStartsAnewPassesForeignSignalsOn PROPERTIES DISABLED TRUE)
 
 # qemu-user answers success to an madvise() that it does not know, MADV_GUARD_INSTALL for one, and does nothing: stacks have no guard.
 set_tests_properties(sched.StackDeathTest.OverflowNamesTheGoroutine PROPERTIES DISABLED TRUE)
 
-# qemu-user sets no limit to the address space of its program: the test would take all memory of the machine.
+# qemu-user sets no limit to the address space of its program: the tests would take all memory of the machine.
 set_tests_properties(alloc.Pagemap.FitsIntoALimitedAddressSpace PROPERTIES DISABLED TRUE)
+set_tests_properties(sched.Threads.ThatCannotBeMadeAreMadeWhenTheyCan PROPERTIES DISABLED TRUE)
 
 # qemu-user chooses addresses for mmap() itself, from below and not where one just became free.
 set_tests_properties(alloc.MisuseDeathTest.ForeignPointerInTheHoleOfAnArenaIsForeign PROPERTIES DISABLED TRUE)

@@ -599,16 +599,13 @@ void meddle(int what) {
   set(the_map, 2, 2);
 }
 
-/// An emulator adds its own word on how the program ended.
-std::string in_one_line(const std::string& what) { return "^" + what + " in .*\\[[0-9]+\\]\n" + (test::kEmulated ? "qemu: .*\n$" : "$"); }
-
 TEST(MapDeath, ConcurrentUseEndsInOneLine) {
-  EXPECT_DEATH(meddle(0), in_one_line("tri: concurrent map writes"));
-  EXPECT_DEATH(meddle(1), in_one_line("tri: concurrent map read and map write"));
-  EXPECT_DEATH(meddle(2), in_one_line("tri: concurrent map iteration and map write"));
-  EXPECT_DEATH(meddle(3), in_one_line("tri: concurrent map writes"));
-  EXPECT_DEATH(meddle(4), in_one_line("tri: concurrent map writes"));
-  EXPECT_DEATH(meddle(5), in_one_line("tri: concurrent map writes"));
+  EXPECT_DEATH(meddle(0), test::in_one_line("concurrent map writes"));
+  EXPECT_DEATH(meddle(1), test::in_one_line("concurrent map read and map write"));
+  EXPECT_DEATH(meddle(2), test::in_one_line("concurrent map iteration and map write"));
+  EXPECT_DEATH(meddle(3), test::in_one_line("concurrent map writes"));
+  EXPECT_DEATH(meddle(4), test::in_one_line("concurrent map writes"));
+  EXPECT_DEATH(meddle(5), test::in_one_line("concurrent map writes"));
 }
 
 }  // namespace
