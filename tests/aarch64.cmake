@@ -30,6 +30,7 @@ leave_out(
   sched.DeadlockDeathTest.IsFoundInAForkedChild
   sched.Descriptor.AForkedChildWaitsByItself
   sched.PoolAge.AForkedChildHasWholePoolsAndAgesThemAnew
+  sched.Fork.GivesTheChildTheGoroutineThatForked
   sched.Fork.InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers
   sched.Fork.AChildThatStartsAnewPassesForeignSignalsOn)
 
