@@ -128,7 +128,7 @@ TEST_F(PagemapTest, KnowsTheArenaOfASlot) {
 }
 
 TEST_F(PagemapTest, RefusesAddressesAboveTheUsersHalf) {
-  EXPECT_FALSE(prepare(address(size_t{1} << 47), kPageSize));
+  EXPECT_FALSE(prepare(address(size_t{1} << arch::kAddressBits), kPageSize));
   EXPECT_FALSE(prepare(address(SIZE_MAX - kPageSize + 1), kPageSize));
 }
 

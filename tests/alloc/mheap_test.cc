@@ -273,7 +273,7 @@ TEST_F(MHeapTest, VisitsEachSpanOnce) {
 }
 
 TEST_F(MHeapTest, VisitsHugeBlocksInTheHolesOfArenasOnce) {
-  // Addresses that the heap gave up lie between pages of its own; the kernel may put a huge block there.
+  // Addresses that the heap gave up lie between pages of its own; the kernel may put a huge block there, or go elsewhere with all of them.
   Span* const s = heap.alloc_large(100'000, 16);
   ASSERT_NE(s, nullptr);
   heap.release_free_addresses(0);
@@ -283,7 +283,6 @@ TEST_F(MHeapTest, VisitsHugeBlocksInTheHolesOfArenasOnce) {
     spans.push_back(heap.alloc_huge(kMiB, 16));
     ASSERT_NE(spans.back(), nullptr);
   } while (pagemap::arena_of(spans.back()->start) == nullptr && spans.size() < 1000);
-  if (pagemap::arena_of(spans.back()->start) == nullptr) spans.clear();  // the kernel went elsewhere
   std::map<Span*, int> seen;
   heap.each_span([&](Span* span) { ++seen[span]; });
   EXPECT_EQ(seen[s], 1);

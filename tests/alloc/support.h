@@ -39,6 +39,10 @@ inline constexpr bool kTsan = true;
 inline constexpr bool kTsan = false;
 #endif
 inline constexpr bool kSanitized = kAsan || kTsan;
+/// Another processor's program, under an emulator.
+inline constexpr bool kEmulated = TRI_TEST_EMULATED;
+/// Each step takes several times as long, and so do crowds that come to a deadline.
+inline constexpr bool kSlow = kSanitized || kEmulated;
 // For tests that cannot be in such a build, each with its reason.
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
 #define TRI_TEST_SANITIZED 1
@@ -48,7 +52,7 @@ inline constexpr bool kSanitized = kAsan || kTsan;
 
 /// How often a random test runs its loop: fewer times where each step costs more.
 constexpr size_t rounds(size_t in_release) {
-  return kTsan ? in_release / 10 : kSanitized || kVerify ? in_release / 4 : in_release;
+  return kTsan ? in_release / 10 : kSlow || kVerify ? in_release / 4 : in_release;
 }
 
 /// The background thread is no thread of libc, so no sanitizer's either: tests that want it say so.
@@ -236,6 +240,11 @@ inline pid_t fork_at_rest() {
     usleep(500);
   }
   return fork();
+}
+
+/// For a death test: the program's last word is this line. An emulator adds its own on how the program ended.
+inline std::string in_one_line(const std::string& what) {
+  return "^tri: " + what + " in .*\\[[0-9]+\\]\n" + (kEmulated ? "qemu: .*\n$" : "$");
 }
 
 /// Runs fn() in a child that knows nothing of what the allocator does at fork(): before the process has threads.

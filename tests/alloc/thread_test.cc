@@ -96,7 +96,7 @@ TEST_F(ThreadTest, BlocksOutliveItAndTheirSpansAreUsedAgain) {
 }
 
 TEST_F(ThreadTest, TenThousandShortThreadsNeedNoMoreThanOne) {
-  const size_t count = test::kTsan ? 1000 : 10'000;
+  const size_t count = test::kTsan || test::kEmulated ? 1000 : 10'000;
   const auto body = [] {
     void* const small = allocate(100);
     void* const large = allocate(200'000);

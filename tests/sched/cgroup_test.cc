@@ -113,7 +113,7 @@ TEST_F(Cgroup, OfVersionOneOnlyTheCpuControllerIsLookedAt) {
 
 TEST_F(Cgroup, BothVersionsMayBeMountedAtOnce) {
   process("3:cpu,cpuacct:/app\n0::/app\n",
-          std::string(kV1) + "36 24 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n");
+          kV1 + std::string("36 24 0:30 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"));
   write("/sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_quota_us", "500000\n");
   write("/sys/fs/cgroup/cpu,cpuacct/app/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(quota(), 5);

@@ -112,7 +112,7 @@ void expect_reaches(const std::atomic<size_t>& count, size_t wanted) {
 }
 
 TEST(Netpoll, TenThousandConnectionsEcho) {
-  const size_t wanted = kSanitized ? 1000 : 10'000;
+  const size_t wanted = kSlow ? 1000 : 10'000;
   const size_t limit = raise_descriptor_limit(2 * wanted + 100);
   const size_t connections = std::min(wanted, (limit - 100) / 2);
   const int listener = listen_tcp("127.0.0.1", 0, 0);
@@ -255,7 +255,7 @@ uint32_t records_in_use() {
 
 // Every one gets its timeout, and what they took comes back.
 TEST(Netpoll, AHundredThousandReadsTimeOut) {
-  const size_t waits = kSanitized ? 5'000 : 100'000;
+  const size_t waits = kSlow ? 5'000 : 100'000;
   const size_t limit = raise_descriptor_limit(waits + 100);
   const size_t before = open_descriptors();
   {

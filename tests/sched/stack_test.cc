@@ -102,7 +102,7 @@ TEST(StackDeathTest, OtherFaultsTakeTheirOldWay) {
 
 TEST(Parked, HundredThousandCostAPageEach) {
   set_procs(1);
-  const size_t n = kSanitized ? 300 : 100'000;
+  const size_t n = kSlow ? 300 : 100'000;
   static std::atomic<size_t> arrived;
   static TaskId last;
   std::atomic<bool> stop{false};
@@ -125,7 +125,7 @@ TEST(Parked, HundredThousandCostAPageEach) {
     }
   });
   EXPECT_TRUE(eventually([&] { return arrived == n; }));
-  if (!kSanitized) {
+  if (!kSlow) {
     EXPECT_LT((os::resident_bytes() - before) / n, 4096U + 700);
   }
   stop = true;

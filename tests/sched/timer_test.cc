@@ -185,7 +185,7 @@ TEST(Timer, WakesASleeperOfAFakeClock) {
 
 TEST(Timer, HundredThousandSleepAndAllWake) {
   set_procs(2);
-  const size_t n = kSanitized ? 300 : 100'000;
+  const size_t n = kSlow ? 300 : 100'000;
   std::atomic<size_t> left{n};
   const Time until = now() + milliseconds(300);
   static std::atomic<size_t>* counter;
