@@ -147,7 +147,9 @@ namespace {
 // does not begin to wait for what is about to be closed.
 int forget(int fd, bool close) {
   if (fd < 0) return -EBADF;
-  PollDesc* const d = find_poll_desc(fd);
+  // A number that nobody has used has a record from now on, too: who begins to use it at this moment must see that it is being closed.
+  PollDesc* d;
+  if (get_poll_desc(fd, &d) < 0) d = nullptr;  // no memory, for him neither; or no descriptor
   ClaimedList woken;
   bool known = false;
   uint32_t generation = 0;
@@ -156,7 +158,7 @@ int forget(int fd, bool close) {
     d->lock();
     known = d->is_in_use_locked();
     const bool registered = d->is_registered_locked(0) || d->is_registered_locked(1);
-    PollWaiter* const to_free = known ? d->renew_locked(FdKind::kClosing, false, false, &woken) : nullptr;
+    PollWaiter* const to_free = d->renew_locked(FdKind::kClosing, false, false, &woken);
     generation = d->generation();
     d->unlock();
     free_poll_waiters(to_free);
@@ -171,7 +173,7 @@ int forget(int fd, bool close) {
     r = arch::system_call(SYS_fcntl, fd, F_GETFD);
     if (r > 0) r = 0;
   }
-  if (known) {
+  if (d != nullptr) {
     d->lock();
     // Unless the number has been adopted meanwhile.
     if (d->generation() == generation) d->set_kind_locked(FdKind::kUnknown);

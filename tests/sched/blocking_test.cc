@@ -205,6 +205,47 @@ TEST(Preempt, LocksOfLibcDoNotDeadlock) {
 #endif
 
 #if !defined __SANITIZE_THREAD__  // A signal reaches code under TSan only at its next call of libc.
+TEST(Preempt, ThreadsThatGoroutinesMakeDoNotDeadlock) {
+  // libc keeps the stacks of threads in a list under a lock. Who is interrupted inside of it has to come back, although everybody who has a
+  // processor then waits for that lock, and new threads for the scheduler would need it.
+  set_procs(2);
+  std::atomic<bool> stop{false};
+  std::atomic<size_t> made{0};
+  std::vector<TaskId> ids;
+  for (int i = 0; i < 8; ++i) {
+    ids.push_back(spawn([&] {
+      while (!stop) {
+        std::thread([] {}).join();
+        ++made;
+      }
+    }, nullptr, size_t{256} << 10));
+  }
+  for (int i = 0; i < 2; ++i) {
+    ids.push_back(spawn([&] {
+      while (!stop.load(std::memory_order_relaxed)) {
+      }
+    }));
+    // Needs more threads as it goes.
+    ids.push_back(spawn([&] {
+      while (!stop) {
+        std::vector<TaskId> sleepers;
+        for (int k = 0; k < 8; ++k) {
+          sleepers.push_back(spawn([] {
+            blocking_begin();
+            usleep(200);
+            blocking_end();
+          }));
+        }
+        for (const TaskId id : sleepers) EXPECT_EQ(join(id, kForever), 0);
+      }
+    }));
+  }
+  const size_t wanted = kSlow ? 500 : 5'000;
+  EXPECT_TRUE(eventually([&] { return made >= wanted; })) << made;
+  stop = true;
+  for (const TaskId id : ids) EXPECT_EQ(join(id, kForever), 0);
+}
+
 TEST(Preempt, TenThousandTimesInTheMiddleOfAnything) {
   // As often as it goes, rather than once a slice: inside malloc, stdio, the scheduler's own calls.
   set_procs(2);

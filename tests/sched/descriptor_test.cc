@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "sched/g.h"
+#include "sched/select.h"
 #include "tests/sched/net_support.h"
 
 namespace tri::sched {
@@ -620,6 +621,34 @@ BOTH(Descriptor, ArmedWaitsWakeWhoSelects) {
   ASSERT_EQ(netpoll_arm(p.fd[0], false, g, id, 100), 0);
   p.close(0);
   EXPECT_EQ(park(WaitReason::kSelect, nullptr, soon()), -EBADF);
+}
+
+// The number is one that nobody has asked for yet: who begins to wait just now must not be left behind.
+TEST(Descriptor, ClosingWakesWhoBeginsToWaitAtThatMoment) {
+  const int before = set_procs(2);
+  for (size_t i = 0; i < tri::test::rounds(4'000); ++i) {
+    int fd[2];
+    ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+    std::atomic<bool> begins{false};
+    const TaskId reader = spawn([&, read = i % 2 == 0] {
+      begins = true;
+      if (read) {
+        char c;
+        EXPECT_EQ(read_some(fd[0], &c, 1, soon()), -EBADF);
+        return;
+      }
+      Case c;
+      c.kind = CaseKind::kReadable;
+      c.fd = fd[0];
+      EXPECT_EQ(select(&c, 1, soon()), -EBADF);
+    });
+    while (!begins) sched_yield();
+    for (size_t n = i % 50; n > 0; --n) arch::spin_hint();
+    EXPECT_EQ(close_descriptor(fd[0]), 0);
+    EXPECT_EQ(join(reader, soon()), 0);
+    ::close(fd[1]);
+  }
+  set_procs(before);
 }
 
 #if !defined __SANITIZE_THREAD__  // TSan allows no threads after fork().
