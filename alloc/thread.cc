@@ -23,7 +23,7 @@ namespace {
 enum class Life : uint8_t {
   kNew,        // no record yet
   kBeforeTls,  // the dynamic linker has not set up this very variable yet
-  kAttaching,  // getting one
+  kChanging,   // getting one, or giving it back
   kAttached,
   kEnded,  // the record is gone; the thread is running its very last destructors
 };
@@ -42,9 +42,10 @@ void detach() {
   MCache* const mcache = tls_mcache;
   mcache->busy = true;
   mcache->release_all();
-  tls_life = Life::kEnded;
+  tls_life = Life::kChanging;
   tls_mcache = &empty_mcache;
   thread_list.retire(thread_of(mcache));
+  tls_life = Life::kEnded;
 }
 
 /// Runs as a destructor of thread-specific data; its value counts the rounds.
@@ -85,7 +86,7 @@ constinit Thread* early_thread = nullptr;
 /// Gives the calling thread a record; null when there is no memory.
 MCache* attach() {
   const Life before = tls_life;
-  tls_life = Life::kAttaching;
+  tls_life = Life::kChanging;
   Thread* t = nullptr;
   if (early_thread != nullptr && early_thread->mcache.owner_tp == arch::thread_pointer()) {
     t = early_thread;
@@ -126,8 +127,13 @@ extern "C" [[gnu::no_sanitize_thread, gnu::no_sanitize_address]] void (*tri_befo
 
 }  // namespace
 
+bool in_slow_path() {
+  const MCache* const mcache = tls_mcache;
+  return mcache == &empty_mcache ? tls_life == Life::kChanging : mcache->busy;
+}
+
 void SlowPath::enter_slow(MCache* mcache) {
-  if (mcache != &empty_mcache || tls_life == Life::kAttaching) {
+  if (mcache != &empty_mcache || tls_life == Life::kChanging) {
     reentered_ = true;
     return;
   }

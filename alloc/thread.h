@@ -53,6 +53,9 @@ TRI_INTERNAL extern constinit thread_local MCache* tls_mcache;
 /// The calling thread's mcache; empty_mcache if it has none.
 inline MCache* current_mcache() { return tls_mcache; }
 
+/// True while this thread is in a slow path of the allocator, or gets its record or gives it back: it may hold locks. For signal handlers.
+bool in_slow_path();
+
 /// The calling thread's mcache for the time of a slow path, marked busy. Its `get` is null if there is no memory for
 /// one, or if this thread is in a slow path already, below the signal handler that is running now: `reentered` then.
 class SlowPath {

@@ -149,12 +149,13 @@ void dump_tasks(int fd) {
       .text(" busy, ")
       .number(uint64_t{sched.globq.size()} + sched.pinned.size())
       .text(" in the global queue, ");
-  const StackStats stacks = stack_stats();
-  line.number(uint64_t{stacks.pooled})
-      .text(" stacks pooled, ")
-      .bytes(stacks.reserved_bytes)
-      .text(" reserved\n")
-      .write_to(fd);
+  // Not waited for: a report is asked for when something hangs, perhaps with that very lock.
+  if (StackStats stacks{}; try_stack_stats(&stacks)) {
+    line.number(uint64_t{stacks.pooled}).text(" stacks pooled, ").bytes(stacks.reserved_bytes).text(" reserved\n");
+  } else {
+    line.text("stacks in use by fork()\n");
+  }
+  line.write_to(fd);
 }
 
 }  // namespace tri::sched

@@ -12,6 +12,7 @@
 #include "sched/fiber.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
+#include "sched/start_thread.h"
 #include "sched/sysmon.h"
 
 extern "C" {
@@ -102,16 +103,9 @@ bool make_m(P* p, bool spinning) {
   m->spinning = spinning;
   if (p != nullptr) p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
   // Signals are kept out until the thread is what its handlers expect.
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, kMStack);
-  pthread_attr_setsigmask_np(&attributes, &mask_of_ms);
-  pthread_t thread;
   enter_critical();
-  const int error = pthread_create(&thread, &attributes, m_main, m);
+  const int error = start_thread(m_main, m, kMStack, &mask_of_ms);
   leave_critical();
-  pthread_attr_destroy(&attributes);
   if (error == 0) return true;
   if (p != nullptr) p->m.store(nullptr, std::memory_order_relaxed);
   // The record waits for the next attempt: sysmon may make one every millisecond.
@@ -125,8 +119,7 @@ bool make_m(P* p, bool spinning) {
 
 }  // namespace
 
-M* reserve_m() {
-  SpinGuard guard(sched.lock);
+M* reserve_m_locked() {
   M* m = sched.idle_ms;
   if (m != nullptr) {
     sched.idle_ms = m->next_idle;
@@ -138,22 +131,33 @@ M* reserve_m() {
   return m;
 }
 
-void give_p(M* m, P* p, bool spinning) {
-  bool polls;
-  {
-    // The one that keeps the timers may wake by itself just now, and looks under the lock for what it was given.
-    SpinGuard guard(sched.lock);
-    m->next_p = p;
-    m->spinning = spinning;
-    p->m.store(m, std::memory_order_release);  // pairs with the acquire in preempt()
-    polls = m->polls;
-    m->doorbell.store(1, std::memory_order_release);  // pairs with the acquire in wait_doorbell()
-  }
+M* reserve_m() {
+  SpinGuard guard(sched.lock);
+  return reserve_m_locked();
+}
+
+bool hand_p_locked(M* m, P* p, bool spinning) {
+  m->next_p = p;
+  m->spinning = spinning;
+  p->m.store(m, std::memory_order_release);         // pairs with the acquire in preempt()
+  m->doorbell.store(1, std::memory_order_release);  // pairs with the acquire in wait_doorbell()
+  return m->polls;
+}
+
+void wake_m(M* m, bool polls) {
   if (polls) {
     netpoll_break();
   } else {
     sys::futex_wake(&m->doorbell, 1);
   }
+}
+
+void give_p(M* m, P* p, bool spinning) {
+  // The one that keeps the timers may wake by itself just now, and looks under the lock for what it was given.
+  sched.lock.lock();
+  const bool polls = hand_p_locked(m, p, spinning);
+  sched.lock.unlock();
+  wake_m(m, polls);
 }
 
 void give_to_pinned(G* g, P* p) {

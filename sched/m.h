@@ -48,8 +48,12 @@ struct M {
   M* next_idle = nullptr;  // the scheduler's lock
   M* next_all = nullptr;   // constant once it is on the list
   std::atomic<uint32_t> thread_id{0};
-  void* fiber = nullptr;             // what a sanitizer calls its stack
-  const void* stack_low = nullptr;   // of the thread, for sanitizers
+  // owner: preemptions of this slice that were put off, and since when (see preempt.cc)
+  uint32_t spared_slice = 0;
+  uint32_t spared = 0;
+  Time spared_since = 0;
+  void* fiber = nullptr;            // what a sanitizer calls its stack
+  const void* stack_low = nullptr;  // of the thread, for sanitizers
   size_t stack_bytes = 0;
 };
 

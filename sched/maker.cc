@@ -1,8 +1,6 @@
 // maker.cc - See maker.h.
 #include "sched/maker.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
 
 #include <atomic>
@@ -10,6 +8,7 @@
 #include "alloc/base/sys.h"
 #include "sched/fiber.h"
 #include "sched/proc.h"
+#include "sched/start_thread.h"
 
 namespace tri::sched {
 namespace {
@@ -45,16 +44,8 @@ void* maker_main(void*) {
 
 void maker_start() {
   if (started.exchange(true, std::memory_order_relaxed)) return;
-  sigset_t all;
-  sigfillset(&all);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, fiber::kStackFactor * 128 * 1024);
-  pthread_attr_setsigmask_np(&attributes, &all);
-  pthread_t thread;
-  if (pthread_create(&thread, &attributes, maker_main, nullptr) != 0) started.store(false, std::memory_order_relaxed);
-  pthread_attr_destroy(&attributes);
+  if (start_thread(maker_main, nullptr, fiber::kStackFactor * 128 * 1024) != 0)
+    started.store(false, std::memory_order_relaxed);
 }
 
 bool ask_for_m() {

@@ -21,7 +21,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/syscall.h>
 
 #include <atomic>
@@ -35,6 +34,7 @@
 #include "sched/poller.h"
 #include "sched/proc.h"
 #include "sched/resolve.h"
+#include "sched/start_thread.h"
 #include "tri_arch.h"
 
 namespace tri::sched {
@@ -103,23 +103,6 @@ void* poll_for_threads(void*) {
   return nullptr;
 }
 
-int start_poll_thread() {
-  pthread_attr_t attributes;
-  if (const int e = pthread_attr_init(&attributes); e != 0) return -e;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, kPollStackBytes);
-  // The program's signals are for the program's threads.
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
-  const int e = pthread_create(&thread, &attributes, poll_for_threads, nullptr);
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
-  return -e;
-}
-
 int need_poll_thread() {
   for (;;) {
     PollThread state = PollThread::kNone;
@@ -132,7 +115,7 @@ int need_poll_thread() {
   // The scheduler sees to it as well, once it runs; twice does no harm.
   if (r == 0 && !fork_handled) r = -pthread_atfork(nullptr, nullptr, netpoll_reset_after_fork);
   if (r == 0) fork_handled = true;
-  if (r == 0) r = start_poll_thread();
+  if (r == 0) r = -start_thread(poll_for_threads, nullptr, kPollStackBytes);
   poll_thread.store(r == 0 ? PollThread::kRuns : PollThread::kNone, std::memory_order_release);
   return r;
 }

@@ -1,8 +1,6 @@
 // pool_ager.cc - See pool_ager.h.
 #include "sched/pool_ager.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
 
 #include <atomic>
@@ -10,6 +8,7 @@
 #include "sched/fiber.h"
 #include "sched/pool.h"
 #include "sched/proc.h"
+#include "sched/start_thread.h"
 
 namespace tri::sched {
 namespace {
@@ -54,19 +53,7 @@ void* age_in_thread(void*) {
   return nullptr;
 }
 
-bool start_thread() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, fiber::kStackFactor * kStackBytes);
-  pthread_attr_setsigmask_np(&attributes, &all);
-  pthread_t thread;
-  const bool started = pthread_create(&thread, &attributes, age_in_thread, nullptr) == 0;
-  pthread_attr_destroy(&attributes);
-  return started;
-}
+bool start_ager_thread() { return start_thread(age_in_thread, nullptr, fiber::kStackFactor * kStackBytes) == 0; }
 
 }  // namespace
 
@@ -74,7 +61,7 @@ void watch_pools() {
   Ager none = Ager::kNone;
   if (ager.load(std::memory_order_relaxed) != none) return;
   if (!ager.compare_exchange_strong(none, Ager::kRuns, std::memory_order_relaxed)) return;
-  if (runtime_started() ? start_goroutine() : start_thread()) return;
+  if (runtime_started() ? start_goroutine() : start_ager_thread()) return;
   ager.store(Ager::kNone, std::memory_order_relaxed);  // a later put() may have more luck
 }
 

@@ -2,11 +2,14 @@
 #include "sched/preempt.h"
 
 #include <errno.h>
+#include <gnu/libc-version.h>
+#include <link.h>
 #include <signal.h>
 #include <sys/syscall.h>
 
 #include "alloc/base/sys.h"
 #include "alloc/thread.h"
+#include "interrupted.h"
 #include "sched/critical.h"
 #include "sched/maker.h"
 #include "sched/proc.h"
@@ -23,10 +26,43 @@ constinit int preempt_signal = SIGURG;
 constinit struct sigaction previous = {};
 constinit std::atomic<uint64_t> count{0};
 
-/// In the allocator's slow path, with its locks.
-bool in_allocator() {
-  const MCache* const mcache = current_mcache();
-  return mcache->owner_tp != 0 && mcache->busy;
+// The code of libc, from where it begins to where it ends. Empty until it is found.
+struct Code {
+  uintptr_t begin;
+  uintptr_t end;
+};
+constinit Code libc = {};
+
+// How often a goroutine in libc's code is spared, and how long. Both: on a busy machine the time may pass without an instruction of it,
+// and where signals come thick, many are nothing.
+constexpr uint32_t kSparedTimes = 8;
+constexpr Time kSparedFor = 8'000'000;
+
+int find_libc(dl_phdr_info* info, size_t, void*) {
+  const auto inside = reinterpret_cast<uintptr_t>(&gnu_get_libc_version);
+  for (int i = 0; i < info->dlpi_phnum; ++i) {
+    const auto& segment = info->dlpi_phdr[i];
+    const uintptr_t begin = info->dlpi_addr + segment.p_vaddr;
+    if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0 || inside - begin >= segment.p_memsz) continue;
+    libc = {begin, begin + segment.p_memsz};
+    return 1;
+  }
+  return 0;
+}
+
+/// Whether to leave it alone for now because it may hold a lock of libc's that others cannot wait for: fork() takes those (of its own
+/// handlers, of the streams) after our prepare(), and so with all locks of the scheduler held. They are held for a
+/// few instructions as a rule; who stays in libc for long sorts, or sleeps in the kernel, and is preempted like everybody.
+bool spare(M* m, const ucontext_t* interrupted) {
+  if (program_counter(interrupted) - libc.begin >= libc.end - libc.begin) return false;
+  const uint32_t slice = m->p->slice.load(std::memory_order_relaxed);
+  const Time at = now();
+  if (m->spared == 0 || m->spared_slice != slice) {
+    m->spared_slice = slice;
+    m->spared = 0;
+    m->spared_since = at;
+  }
+  return m->spared++ < kSparedTimes || at - m->spared_since < kSparedFor;
 }
 
 /// Gives the P to another M and waits for one. Lock-free state, our spin locks (this thread holds none: not critical) and futexes
@@ -37,10 +73,15 @@ void give_way(G* g) {
   M* const m = current_m();
   P* const p = m->p;
   if (p == nullptr) return leave_critical();
-  M* const other = reserve_m();
+  // Not waited for: a thread in fork() holds it, and may itself wait for what was locked by the code that we interrupted.
+  if (!sched.lock.try_lock()) return leave_critical();
+  M* const other = reserve_m_locked();
   // Without a thread to spare it is another one's turn that was preempted before.
   G* const next = other == nullptr ? sched.pinned.take(1) : nullptr;
-  if (other == nullptr && next == nullptr) return leave_critical();
+  if (other == nullptr && next == nullptr) {
+    sched.lock.unlock();
+    return leave_critical();
+  }
   count.fetch_add(1, std::memory_order_relaxed);
   m->doorbell.store(0, std::memory_order_relaxed);
   m->next_p = nullptr;
@@ -49,8 +90,10 @@ void give_way(G* g) {
   g->state.store(GState::kRunnable, std::memory_order_relaxed);
   // Before the P goes, so that its new owner does not find an empty house. Whoever takes g rings our bell.
   sched.pinned.put(g);
+  const bool polls = other != nullptr && hand_p_locked(other, p, false);
+  sched.lock.unlock();
   if (other != nullptr) {
-    give_p(other, p, false);
+    wake_m(other, polls);
   } else {
     give_to_pinned(next, p);
   }
@@ -82,7 +125,8 @@ void on_preempt(int signal, siginfo_t* info, void* context) {
     tls_preempt_pending = 1;
     return;
   }
-  if (current_m()->p == nullptr || in_allocator()) return;
+  M* const m = current_m();
+  if (m->p == nullptr || in_slow_path() || spare(m, static_cast<const ucontext_t*>(context))) return;
   const int saved_errno = errno;
   give_way(g);
   errno = saved_errno;
@@ -95,6 +139,7 @@ int get_preempt_signal() { return preempt_signal; }
 
 void preempt_install() {
   if (preempt_signal == 0) return;
+  if (libc.end == 0) dl_iterate_phdr(find_libc, nullptr);
   struct sigaction action = {};
   action.sa_sigaction = on_preempt;
   // On the thread's own signal stack: the goroutine's may be small, and nearly full.
@@ -125,7 +170,7 @@ void preempt(P* p) {
 void preempt_late() {
   tls_preempt_pending = 0;
   G* const g = current_g();
-  if (g == nullptr || g->kind == GKind::kThread || current_m()->p == nullptr || in_allocator()) return;
+  if (g == nullptr || g->kind == GKind::kThread || current_m()->p == nullptr || in_slow_path()) return;
   const int saved_errno = errno;
   give_way(g);
   errno = saved_errno;

@@ -5,8 +5,8 @@
 // scheduler comes to that goroutine again (it queues like all others, marked as pinned to its M) and gives the thread a P. What libc
 // or malloc had locked stays locked meanwhile; who waits for such a lock blocks its own thread, looks like a hog, and loses its P in turn.
 //
-// Put off: in a critical section (critical.h), which ends by doing it; and in a slow path of the allocator, whose locks the
-// scheduler itself needs: sysmon comes again.
+// Put off: in a critical section (critical.h), which ends by doing it; in a slow path of the allocator, whose locks the
+// scheduler itself needs; for some milliseconds in libc, whose locks fork() needs; and while somebody forks: sysmon comes again.
 //
 // Used by: sysmon, proc.
 #ifndef TRI_SCHED_PREEMPT_H

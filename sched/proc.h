@@ -148,9 +148,12 @@ void stop_m(M* m);
 /// Gives p to an idle M, to a goroutine that was preempted, or to a new M. False: no thread can be had now; p is still the caller's.
 [[nodiscard]] bool start_m(P* p, bool spinning);
 /// Takes an M out of its sleep's list, or the keeper from his post; null if there is neither. It must then be given a P.
-/// Signal-safe, outside of critical sections; so is give_p().
 [[nodiscard]] M* reserve_m();
 void give_p(M* m, P* p, bool spinning);
+/// The two by parts, for who holds the scheduler's lock; wake_m() is called without it, with what hand_p() has returned. Signal-safe.
+[[nodiscard]] M* reserve_m_locked();
+[[nodiscard]] bool hand_p_locked(M* m, P* p, bool spinning);
+void wake_m(M* m, bool polls);
 /// Makes sure that reserve_m() will find one. Not by sysmon (see maker.h).
 bool reserve_idle_m();
 /// Wakes an M that sleeps on its doorbell.

@@ -4,8 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
-#include <pthread.h>
-#include <signal.h>
 
 #include <atomic>
 #include <cstring>
@@ -14,6 +12,7 @@
 #include "alloc/malloc.h"
 #include "sched/g.h"
 #include "sched/spin_lock.h"
+#include "sched/start_thread.h"
 
 namespace tri::sched {
 namespace {
@@ -127,22 +126,6 @@ void* answer_requests(void*) {
   }
 }
 
-bool start_thread() {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return false;
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, kStackBytes);
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  pthread_t thread;
-  const bool started = pthread_create(&thread, &attributes, answer_requests, nullptr) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
-  return started;
-}
-
 // Puts r into the queue. False if nobody would answer it.
 bool enqueue(Request* r) {
   queue_lock.lock();
@@ -151,7 +134,7 @@ bool enqueue(Request* r) {
   const bool start = threads < kMaxThreads;
   if (start) ++threads;
   queue_lock.unlock();
-  if (!start || start_thread()) return true;
+  if (!start || start_thread(answer_requests, nullptr, kStackBytes) == 0) return true;
   // Others will come to it, if there are any. If not, nobody else has taken it out either.
   queue_lock.lock();
   const bool hopeless = --threads == 0;

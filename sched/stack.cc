@@ -184,14 +184,29 @@ void trim_stacks(Time at) {
   trim_at.store(is_left ? at + kTrimAfter / 100 : kForever, std::memory_order_relaxed);
 }
 
-StackStats stack_stats() {
-  SpinGuard guard(lock);
+namespace {
+
+StackStats stats_locked() {
   StackStats s{reserved.load(std::memory_order_relaxed), 0, 0};
   for (const Pool& pool : pools) {
     s.pooled += pool.warm.count;
     s.empty += pool.empty.count;
   }
   return s;
+}
+
+}  // namespace
+
+bool try_stack_stats(StackStats* stats) {
+  if (!lock.try_lock()) return false;
+  *stats = stats_locked();
+  lock.unlock();
+  return true;
+}
+
+StackStats stack_stats() {
+  SpinGuard guard(lock);
+  return stats_locked();
 }
 
 SpinLock& stack_pool_lock() { return lock; }

@@ -47,6 +47,8 @@ struct StackStats {
   size_t empty;   // free, without
 };
 StackStats stack_stats();
+/// False if somebody has the pools just now, as who forks does.
+[[nodiscard]] bool try_stack_stats(StackStats* stats);
 
 /// SIGSEGV in a guard of ours ends in one line that names the goroutine. Installed once, for the process.
 void install_overflow_handler();

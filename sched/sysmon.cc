@@ -1,8 +1,6 @@
 // sysmon.cc - See sysmon.h.
 #include "sched/sysmon.h"
 
-#include <pthread.h>
-#include <signal.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
@@ -14,6 +12,7 @@
 #include "sched/netpoll.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
+#include "sched/start_thread.h"
 #include "sched/trace.h"
 #include "tri_arch.h"
 
@@ -190,16 +189,7 @@ void* sysmon_main(void*) {
 }
 
 void make_thread() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, fiber::kStackFactor * 128 * 1024);
-  pthread_attr_setsigmask_np(&attributes, &all);
-  pthread_t thread;
-  const bool made = pthread_create(&thread, &attributes, sysmon_main, nullptr) == 0;
-  pthread_attr_destroy(&attributes);
+  const bool made = start_thread(sysmon_main, nullptr, fiber::kStackFactor * 128 * 1024) == 0;
   life.store(made ? Life::kRuns : Life::kNone, std::memory_order_release);
 }
 

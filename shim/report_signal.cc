@@ -27,10 +27,7 @@ constinit timer_t timer = {};
 constinit pid_t timer_of = 0;
 
 /// What the report needs may be locked by the very code that was interrupted.
-bool is_interrupted() {
-  const MCache* const mcache = current_mcache();
-  return sched::critical_count() != 0 || (mcache != &empty_mcache && mcache->busy);
-}
+bool is_interrupted() { return sched::critical_count() != 0 || in_slow_path(); }
 
 void try_again() {
   itimerspec soon = {};

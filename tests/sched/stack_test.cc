@@ -1,4 +1,4 @@
-// stack_test.cc - Tests of sched/stack.h, and of what forks and reports make of goroutines.
+// stack_test.cc - Tests of sched/stack.h, and of what reports make of goroutines.
 #include "sched/stack.h"
 
 #include <errno.h>
@@ -131,103 +131,6 @@ TEST(Parked, HundredThousandCostAPageEach) {
   stop = true;
   EXPECT_TRUE(eventually([&] { return arrived == 0; }));
 }
-
-template <class Fn>
-int in_forked_child(Fn&& fn) {
-  fflush(stdout);
-  const pid_t pid = fork();
-  if (pid == 0) _exit(fn());
-  return wait_for(pid);
-}
-
-#if !defined __SANITIZE_THREAD__  // TSan does not start threads in a child of a process with threads.
-TEST(Fork, GivesTheChildTheGoroutineThatForked) {
-  for (const int procs : {1, 3}) {
-    set_procs(procs);
-    std::atomic<bool> stop{false};
-    std::vector<TaskId> others;
-    for (int i = 0; i < 10; ++i) {
-      others.push_back(spawn([&] {
-        while (!stop) sleep_until(now() + 10'000);
-      }));
-    }
-    for (int k = 0; k < 10; ++k) {
-      in_goroutine([&] {
-        const int status = in_forked_child([] {
-          // Waits, wakes and starts others, on its one P.
-          std::atomic<int> n{0};
-          for (int i = 0; i < 100; ++i) {
-            TaskId id = 0;
-            SpawnOptions options;
-            options.id = &id;
-            CHILD_CHECK(go([](void* p) { static_cast<std::atomic<int>*>(p)->fetch_add(1); }, &n, options) == 0);
-            CHILD_CHECK(join(id, kForever) == 0);
-          }
-          CHILD_CHECK(n == 100);
-          const Time until = now() + 1'000'000;
-          sleep_until(until);
-          CHILD_CHECK(now() >= until);
-          return 42;
-        });
-        EXPECT_EQ(status, 42);
-      });
-    }
-    // And from a plain thread: the child may start anew.
-    for (int k = 0; k < 10; ++k) {
-      const int status = in_forked_child([] {
-        static std::atomic<int> n;
-        n = 0;
-        for (int i = 0; i < 10; ++i) {
-          TaskId id = 0;
-          SpawnOptions options;
-          options.id = &id;
-          CHILD_CHECK(go([](void*) { ++n; }, nullptr, options) == 0);
-          CHILD_CHECK(join(id, kForever) == 0);
-        }
-        CHILD_CHECK(n == 10);
-        return 42;
-      });
-      EXPECT_EQ(status, 42);
-    }
-    stop = true;
-    for (const TaskId id : others) EXPECT_EQ(join(id, kForever), 0);
-  }
-}
-
-TEST(Fork, InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers) {
-  set_procs(1);
-  for (const bool blocks : {false, true}) {
-    in_goroutine([&] {
-      const int status = in_forked_child([&] {
-        alarm(20);
-        static std::atomic<bool> ran;
-        ran = false;
-        CHILD_CHECK(go([](void*) { ran = true; }, nullptr) == 0);
-        if (blocks) blocking_begin();
-        while (!ran.load(std::memory_order_relaxed)) {
-        }
-        if (blocks) blocking_end();
-        return 42;
-      });
-      EXPECT_EQ(status, 42) << blocks;
-    });
-  }
-}
-#endif
-
-#if !defined __SANITIZE_THREAD__  // TSan does not start threads in a child of a process with threads.
-TEST(Fork, AChildThatStartsAnewPassesForeignSignalsOn) {
-  in_goroutine([] {});
-  // The parent's handler stands there already, and is not its own predecessor.
-  const int status = in_forked_child([] {
-    in_goroutine([] {});
-    alarm(10);
-    CHILD_CHECK(kill(getpid(), SIGURG) == 0);  // which is ignored by default, and so by us
-    return 42;
-  });
-  EXPECT_EQ(status, 42);
-}
-#endif
 
 TEST(Dump, TellsWhatEachOneWaitsFor) {
   set_procs(1);

@@ -1,4 +1,4 @@
-// single_step_test.cc - A backtrace at every single instruction of a switch.
+// single_step_test.cc - A backtrace at every single instruction of a switch; whether to preempt, at every one of an allocation.
 //
 // The processor's trap flag raises SIGTRAP after each instruction; the handler unwinds from there. Behind the switch's exchange of
 // stack pointers the frames are those of the other goroutine, or of the scheduler's loop.
@@ -7,6 +7,12 @@
 #include <ucontext.h>
 #include <unwind.h>
 
+#include <thread>
+
+#include "alloc/malloc.h"
+#include "alloc/mheap.h"
+#include "alloc/persistent.h"
+#include "alloc/thread_list.h"
 #include "sched/switch.h"
 #include "tests/sched/sched_support.h"
 
@@ -87,6 +93,35 @@ TEST(SingleStep, EachInstructionOfASwitchLeadsToTheFirstFrame) {
   EXPECT_GE(std::popcount(seen.offsets.load()), 20);
   EXPECT_GE(seen.stops, 2 * 10 * 20);
   EXPECT_EQ(seen.lost, 0);
+}
+
+std::atomic<int> holds{0};   // steps at which this thread held a lock of the allocator
+std::atomic<int> hidden{0};  // of them: not known to be in a slow path
+
+void on_allocator_step(int, siginfo_t*, void*) {
+  if (!thread_list.lock().held_by_me() && !heap.lock().held_by_me() && !persistent::lock().held_by_me()) return;
+  ++holds;
+  if (!in_slow_path()) ++hidden;
+}
+
+TEST(SingleStep, WhoHoldsALockOfTheAllocatorIsKnownToBeInIt) {
+  // From the first block of a thread on: who is preempted with such a lock keeps everybody from forking.
+  struct sigaction action = {};
+  action.sa_sigaction = on_allocator_step;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGTRAP, &action, nullptr);
+  void* large = nullptr;
+  std::thread thread([&] {
+    trap(true);
+    deallocate(allocate(100));
+    large = allocate(1 << 20);
+    deallocate(large);
+    trap(false);
+  });
+  thread.join();
+  EXPECT_NE(large, nullptr);
+  EXPECT_GT(holds, 100);
+  EXPECT_EQ(hidden, 0);
 }
 
 }  // namespace
