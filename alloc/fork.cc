@@ -94,7 +94,7 @@ void adopt_spans(MCache* mine) {
     MCache* const owner = s->owner.load(std::memory_order_relaxed);
     if (owner == mine) return;
     if (s->kind != SpanKind::kSmall) {
-      if (s->place != SpanPlace::kCached) return;
+      if (s->place != SpanPlace::kCached || s->kind == SpanKind::kHuge) return;  // huge: kept by the heap, and so by ours
       s->next = empty;
       empty = s;
       return;

@@ -33,6 +33,7 @@ auto try_twice(MCache* mcache, size_t bytes, Fn&& allocate) {
   auto result = allocate();
   if (TRI_LIKELY(result != nullptr)) return result;
   mcache->release_caches();
+  heap.release_huge(INT64_MAX);
   heap.release_free_addresses(bytes);
   return allocate();
 }
@@ -80,7 +81,10 @@ void deallocate_large(void* p, Span* s, Operation operation) {
     SlowPath slow;
     MCache* const mcache = slow.get();
     if (slow.reentered()) return;
-    if (s->kind == SpanKind::kHuge || mcache == nullptr || !mcache->large.put(s, mcache)) heap.free(s);
+    const bool is_kept = s->kind == SpanKind::kHuge
+                             ? scavenger::half_life() != scavenger::kPurgeNow && heap.keep_huge(s)
+                             : mcache != nullptr && mcache->large.put(s, mcache);
+    if (!is_kept) heap.free(s);
   }
   scavenger::poll();
 }
@@ -167,6 +171,7 @@ void* reallocate_large(void* p, Span* s, size_t n) {
       resized = p;
     } else if (s->kind == SpanKind::kHuge) {
       resized = heap.remap_huge(s, n);
+      if (resized == nullptr && heap.release_huge(INT64_MAX) != 0) resized = heap.remap_huge(s, n);
       if (resized == nullptr) return nullptr;
     }
   }

@@ -9,7 +9,7 @@
 //                 --slow-->  MCache::refill: carve more of the span, another span of the thread, one that an ended
 //                            thread left (mcentral.h), one from the heap (mheap.h)
 //   large blocks  -------->  a thread's last few (large_cache.h), else pages of the heap (page_alloc.h, arena.h);
-//                            from 16 MiB on a mapping of its own
+//                            from 16 MiB on a mapping of its own, kept for a while when freed (huge_cache.h)
 //   deallocate(p) --fast-->  pagemap (arena.h) -> span; ours: check and push
 //                 --slow-->  another thread's: batched, posted to the span (remote_free.h); large blocks; misuse
 //                            (misuse.h)

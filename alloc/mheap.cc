@@ -48,7 +48,9 @@ uint64_t MHeap::next_key() {
   return mix(key_state_.fetch_add(0x9e3779b97f4a7c15, std::memory_order_relaxed));
 }
 
-void MHeap::note_dirty() { counters->free_bytes.store(dirty_pages() * kPageSize, std::memory_order_relaxed); }
+void MHeap::note_dirty() {
+  counters->free_bytes.store(dirty_pages() * kPageSize + kept_huge_bytes(), std::memory_order_relaxed);
+}
 
 // ---- spans ----------------------------------------------------------------------------------------------------
 
@@ -143,9 +145,10 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
 Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
   if (bytes > PTRDIFF_MAX - kPageSize) return nullptr;
   const size_t mapped = align_up(bytes, kPageSize);
+  if (Span* const kept = take_kept_huge(mapped, alignment)) return kept;
   // The system call is made outside of the lock: it may take long when there are many mappings.
   // The kernel's alignment will do: a block of this size has its pagemap entry for itself wherever it starts.
-  auto* p = static_cast<char*>(os::map(mapped, alignment < os::page_size() ? os::page_size() : alignment));
+  auto* const p = static_cast<char*>(os::map(mapped, alignment < os::page_size() ? os::page_size() : alignment));
   if (p == nullptr) return nullptr;
   if (huge_pages_ != HugePages::kAuto) os::advise_huge(p, mapped, huge_pages_ == HugePages::kAlways ? 1 : -1);
   Span* s = nullptr;
@@ -178,19 +181,81 @@ void MHeap::remember_freed(const Span* s) {
 }
 
 void MHeap::free_huge(Span* s) {
+  {
+    LockGuard guard(lock_);
+    counters->huge_bytes.fetch_sub(s->bytes, std::memory_order_relaxed);
+    counters->add_used(0, s->bytes);
+    remember_freed(s);
+  }
+  unmap_huge(s);
+}
+
+void MHeap::unmap_huge(Span* s) {
   char* const start = s->start;
   const size_t bytes = s->bytes;
   {
     LockGuard guard(lock_);
     pagemap::clear(start, 1);
     huge_.remove(s);
-    counters->huge_bytes.fetch_sub(bytes, std::memory_order_relaxed);
-    counters->add_used(0, bytes);
-    remember_freed(s);
-    s->kind = SpanKind::kNone;
-    records_.free(s);
+    free_record(s);
   }
   os::unmap(start, bytes);
+}
+
+void MHeap::count_kept(int64_t bytes) {
+  const auto change = static_cast<uint64_t>(bytes);
+  counters->committed_bytes.fetch_add(change, std::memory_order_relaxed);
+  counters->arena_bytes.fetch_add(change, std::memory_order_relaxed);
+  note_dirty();
+}
+
+bool MHeap::keep_huge(Span* s) {
+  if (!HugeCache::is_worth_it(s)) return false;
+  const int64_t now = os::now_ns();
+  for (;;) {
+    Span* oldest;
+    {
+      LockGuard guard(lock_);
+      if (huge_cache_.has_room(s->bytes)) {
+        counters->huge_bytes.fetch_sub(s->bytes, std::memory_order_relaxed);
+        counters->add_used(0, s->bytes);
+        remember_freed(s);
+        huge_cache_.put(s, now);
+        count_kept(static_cast<int64_t>(s->bytes));
+        return true;
+      }
+      oldest = huge_cache_.take_oldest();
+      count_kept(-static_cast<int64_t>(oldest->bytes));
+    }
+    unmap_huge(oldest);
+  }
+}
+
+Span* MHeap::take_kept_huge(size_t bytes, size_t alignment) {
+  if (kept_huge_bytes() < bytes) return nullptr;
+  LockGuard guard(lock_);
+  Span* const s = huge_cache_.take(bytes, alignment);
+  if (s == nullptr) return nullptr;
+  count_kept(-static_cast<int64_t>(s->bytes));
+  counters->huge_bytes.fetch_add(s->bytes, std::memory_order_relaxed);
+  counters->add_used(s->bytes, 0);
+  return s;
+}
+
+size_t MHeap::release_huge(int64_t ns) {
+  size_t released = 0;
+  while (kept_huge_bytes() != 0) {
+    Span* s;
+    {
+      LockGuard guard(lock_);
+      s = huge_cache_.take_older(ns);
+      if (s == nullptr) break;
+      count_kept(-static_cast<int64_t>(s->bytes));
+    }
+    released += s->bytes;
+    unmap_huge(s);
+  }
+  return released;
 }
 
 void MHeap::free_pages_of(const Span* s) {
@@ -449,7 +514,7 @@ Span* MHeap::find_huge(const void* p) {
   LockGuard guard(lock_);
   Span* found = nullptr;
   huge_.each([&](Span* s) {
-    if (s->contains(p)) found = s;
+    if (s->contains(p) && s->place != SpanPlace::kCached) found = s;
   });
   return found;
 }

@@ -17,6 +17,7 @@
 #include "alloc/base/lock.h"
 #include "alloc/counters.h"
 #include "alloc/fixalloc.h"
+#include "alloc/huge_cache.h"
 #include "alloc/page_alloc.h"
 #include "alloc/page_cache.h"
 #include "alloc/span.h"
@@ -54,6 +55,13 @@ class MHeap {
   [[nodiscard]] void* remap_huge(Span* s, size_t bytes);
   /// A huge block of its own mapping, whatever its size.
   [[nodiscard]] Span* alloc_huge(size_t bytes, size_t alignment);
+
+  /// Takes a huge span as free() does, but keeps its memory for the next of its size. False if it is too large for that.
+  [[nodiscard]] bool keep_huge(Span* s);
+  /// Gives those back to the OS that have been kept since before `ns` (INT64_MAX: all); returns the bytes. Any thread.
+  size_t release_huge(int64_t ns);
+  /// What is kept; a hint.
+  size_t kept_huge_bytes() const { return huge_cache_.bytes(); }
 
   /// Gives what a page cache holds back.
   void flush(PageCache& cache);
@@ -98,6 +106,9 @@ class MHeap {
   void set_up(Span* s, const PageRun& run);
   void remember_freed(const Span* s);
   void free_huge(Span* s);
+  [[nodiscard]] Span* take_kept_huge(size_t bytes, size_t alignment);
+  void unmap_huge(Span* s);
+  void count_kept(int64_t bytes);
   void note_dirty();
   uint64_t next_key();
 
@@ -112,6 +123,7 @@ class MHeap {
   PageAlloc pages_;
   FixAlloc<Span, &Span::next> records_;
   List<Span> huge_;
+  HugeCache huge_cache_;
   std::atomic<bool> ready_{false};
   std::atomic<uint64_t> key_state_{0};
   HugePages huge_pages_ = HugePages::kAuto;

@@ -35,7 +35,7 @@ constinit std::atomic<uint64_t> huge_before{0};
 /// Free pages that make way for huge blocks mapped since the last call. Those cannot use them, and the process would hold
 /// both; purging n bytes costs less than the page faults of n new ones. A sixteenth of the heap stays.
 size_t pages_in_the_way(size_t dirty) {
-  const uint64_t huge = counters->huge_bytes.load(std::memory_order_relaxed);
+  const uint64_t huge = counters->huge_bytes.load(std::memory_order_relaxed) + heap.kept_huge_bytes();
   // Looked at first: every slow path of every thread comes here, and a write each would pass the line around between them.
   if (TRI_LIKELY(huge == huge_before.load(std::memory_order_relaxed))) return 0;
   const uint64_t before = huge_before.exchange(huge, std::memory_order_relaxed);
@@ -44,6 +44,9 @@ size_t pages_in_the_way(size_t dirty) {
   const size_t mapped = (huge - before) / kPageSize;
   return dirty < keep ? 0 : mapped < dirty - keep ? mapped : dirty - keep;
 }
+
+/// What could go back to the OS.
+size_t idle_pages() { return heap.dirty_pages() + heap.kept_huge_bytes() / kPageSize; }
 
 /// 2^-x for x >= 0, to 1 %: the error of a purge is made good by the next.
 double half_to_the(double x) {
@@ -56,8 +59,10 @@ void step(int64_t now) {
   if (stepping.exchange(true, std::memory_order_acquire)) return;
   const int64_t elapsed = now - last_step.load(std::memory_order_relaxed);
   last_step.store(now, std::memory_order_relaxed);
-  const size_t pages = decayed_pages(heap.take_lowest_dirty(), elapsed, half_life_now.load(std::memory_order_relaxed));
+  const int64_t life = half_life_now.load(std::memory_order_relaxed);
+  const size_t pages = decayed_pages(heap.take_lowest_dirty(), elapsed, life);
   if (pages != 0) heap.purge(pages);
+  heap.release_huge(now - life);
   stepping.store(false, std::memory_order_release);
 }
 
@@ -67,11 +72,11 @@ void look_in_background() {
   for (;;) {
     sys::futex_wait(&never_changes, 0, kTick);
     step(os::now_ns());
-    idle = heap.dirty_pages() < kFewPages ? idle + 1 : 0;
+    idle = idle_pages() < kFewPages ? idle + 1 : 0;
     if (idle < kIdleTicks) continue;
     // seq_cst, as the exchange in poll(): either poll() sees that nobody runs, or we see what it freed.
     background.store(Background::kNone, std::memory_order_seq_cst);
-    if (heap.dirty_pages() < kManyPages) return;
+    if (idle_pages() < kManyPages) return;
     Background none = Background::kNone;
     if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return;
     idle = 0;
@@ -85,9 +90,9 @@ void run_in_background() {
 }
 
 /// True if the background thread runs, started now or before.
-bool have_background(size_t dirty) {
+bool have_background(size_t idle) {
   if (background.load(std::memory_order_seq_cst) == Background::kRunning) return true;
-  if (Thread::count() < 2 && dirty < kPagesWorthASecondThread) return false;
+  if (Thread::count() < 2 && idle < kPagesWorthASecondThread) return false;
   Background none = Background::kNone;
   if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return true;
   last_step.store(os::now_ns(), std::memory_order_relaxed);
@@ -111,26 +116,26 @@ void set_half_life(int64_t ns) { half_life_now.store(ns, std::memory_order_relax
 int64_t half_life() { return half_life_now.load(std::memory_order_relaxed); }
 
 void poll() {
-  const size_t dirty = heap.dirty_pages();
-  if (TRI_LIKELY(dirty < kManyPages)) return;
+  const size_t idle = idle_pages();
+  if (TRI_LIKELY(idle < kManyPages)) return;
   const int64_t life = half_life();
   if (life == kPurgeNever) return;
   // Locks are taken from here on: a signal handler that comes in between must know (see thread.h).
   SlowPath slow;
   if (slow.get() == nullptr) return;
   if (life == kPurgeNow) {
-    heap.purge(dirty);
+    heap.purge(idle);
     return;
   }
-  if (const size_t pages = pages_in_the_way(dirty); pages != 0) heap.purge(pages);
-  if (have_background(dirty)) return;
+  if (const size_t pages = pages_in_the_way(heap.dirty_pages()); pages != 0) heap.purge(pages);
+  if (have_background(idle)) return;
   // The clock costs a system call, so it is looked at now and then only.
   if (polls.fetch_add(1, std::memory_order_relaxed) % 64 != 0) return;
   const int64_t now = os::now_ns();
   if (now - last_step.load(std::memory_order_relaxed) >= kTick) step(now);
 }
 
-size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize; }
+size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize + heap.release_huge(INT64_MAX); }
 
 bool is_in_background() { return in_background.load(std::memory_order_relaxed); }
 

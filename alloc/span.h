@@ -52,7 +52,7 @@ enum class SpanPlace : uint8_t {
   kCurrent,  // in its owner's mcache: malloc takes from it
   kPartial,  // on its owner's or its mcentral's list of spans with room
   kFull,     // on its owner's list of spans without; orphans: on no list
-  kCached,   // large: free, in a thread's large cache
+  kCached,   // large: free, in a thread's large cache; huge: in the heap's
 };
 
 // The end of a free list.

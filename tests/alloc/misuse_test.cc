@@ -92,6 +92,15 @@ TEST_F(MisuseDeathTest, DoubleFreeAfterTheSpanWentBack) {
   EXPECT_ABORT((void)reallocate(p, 10), "tri: realloc of freed block ", p, " (size class 768)");
 }
 
+TEST_F(MisuseDeathTest, DoubleFreeOfAHugeBlock) {
+  void* const p = allocate(kMinHugeSize);
+  deallocate(p);  // kept by the heap
+  EXPECT_ABORT(deallocate(p), "tri: double free of ", p, " (large block)");
+  EXPECT_ABORT((void)reallocate(p, 200'000), "tri: realloc of freed block ", p, " (large block)");
+  scavenger::purge_all();
+  EXPECT_ABORT(deallocate(p), "tri: double free of ", p, " (large block)");
+}
+
 TEST_F(MisuseDeathTest, DoubleFreeOfALargeBlock) {
   void* const p = allocate(100'000);
   deallocate(p);  // kept by this thread
@@ -100,12 +109,6 @@ TEST_F(MisuseDeathTest, DoubleFreeOfALargeBlock) {
   test::drop_caches();  // back in the heap
   EXPECT_ABORT(deallocate(p), "tri: double free of ", p, " (large block)");
   EXPECT_ABORT((void)reallocate(p, 200'000), "tri: realloc of freed block ", p, " (large block)");
-}
-
-TEST_F(MisuseDeathTest, DoubleFreeOfAHugeBlock) {
-  void* const p = allocate(kMinHugeSize);
-  deallocate(p);
-  EXPECT_ABORT(deallocate(p), "tri: double free of ", p, " (large block)");
 }
 
 // ---- not a block ------------------------------------------------------------------------------

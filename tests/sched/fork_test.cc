@@ -14,9 +14,9 @@ namespace {
 using namespace test;
 
 template <class Fn>
-int in_forked_child(Fn&& fn) {
+int in_forked_child(Fn&& fn, pid_t (*how)() = fork) {
   fflush(stdout);
-  const pid_t pid = fork();
+  const pid_t pid = how();
   if (pid == 0) _exit(fn());
   return wait_for(pid);
 }
@@ -79,17 +79,19 @@ TEST(Fork, InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers) {
   set_procs(1);
   for (const bool blocks : {false, true}) {
     in_goroutine([&] {
-      const int status = in_forked_child([&] {
-        alarm(20);
-        static std::atomic<bool> ran;
-        ran = false;
-        CHILD_CHECK(go([](void*) { ran = true; }, nullptr) == 0);
-        if (blocks) blocking_begin();
-        while (!ran.load(std::memory_order_relaxed)) {
-        }
-        if (blocks) blocking_end();
-        return 42;
-      });
+      const int status = in_forked_child(
+          [&] {
+            alarm(20);
+            static std::atomic<bool> ran;
+            ran = false;
+            CHILD_CHECK(go([](void*) { ran = true; }, nullptr) == 0);
+            if (blocks) blocking_begin();
+            while (!ran.load(std::memory_order_relaxed)) {
+            }
+            if (blocks) blocking_end();
+            return 42;
+          },
+          tri::test::fork_at_rest);
       EXPECT_EQ(status, 42) << blocks;
     });
   }
@@ -97,12 +99,14 @@ TEST(Fork, InTheChildNeitherWhoComputesNorWhoBlocksHoldsUpTheOthers) {
 TEST(Fork, AChildThatStartsAnewPassesForeignSignalsOn) {
   in_goroutine([] {});
   // The parent's handler stands there already, and is not its own predecessor.
-  const int status = in_forked_child([] {
-    in_goroutine([] {});
-    alarm(10);
-    CHILD_CHECK(kill(getpid(), SIGURG) == 0);  // which is ignored by default, and so by us
-    return 42;
-  });
+  const int status = in_forked_child(
+      [] {
+        in_goroutine([] {});
+        alarm(10);
+        CHILD_CHECK(kill(getpid(), SIGURG) == 0);  // which is ignored by default, and so by us
+        return 42;
+      },
+      tri::test::fork_at_rest);
   EXPECT_EQ(status, 42);
 }
 #endif
