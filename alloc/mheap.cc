@@ -210,12 +210,15 @@ void MHeap::count_kept(int64_t bytes) {
 }
 
 bool MHeap::keep_huge(Span* s) {
-  if (!HugeCache::is_worth_it(s)) return false;
   const int64_t now = os::now_ns();
   for (;;) {
     Span* oldest;
     {
       LockGuard guard(lock_);
+      if (!huge_cache_.wants(s)) {
+        huge_cache_.note_gone(s->bytes);
+        return false;
+      }
       if (huge_cache_.has_room(s->bytes)) {
         counters->huge_bytes.fetch_sub(s->bytes, std::memory_order_relaxed);
         counters->add_used(0, s->bytes);
@@ -232,7 +235,6 @@ bool MHeap::keep_huge(Span* s) {
 }
 
 Span* MHeap::take_kept_huge(size_t bytes, size_t alignment) {
-  if (kept_huge_bytes() < bytes) return nullptr;
   LockGuard guard(lock_);
   Span* const s = huge_cache_.take(bytes, alignment);
   if (s == nullptr) return nullptr;

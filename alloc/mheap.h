@@ -56,7 +56,8 @@ class MHeap {
   /// A huge block of its own mapping, whatever its size.
   [[nodiscard]] Span* alloc_huge(size_t bytes, size_t alignment);
 
-  /// Takes a huge span as free() does, but keeps its memory for the next of its size. False if it is too large for that.
+  /// Takes a huge span as free() does, but keeps its memory for the next of its size. False if that is not to be expected, or it is too
+  /// large; it is still the caller's then.
   [[nodiscard]] bool keep_huge(Span* s);
   /// Gives those back to the OS that have been kept since before `ns` (INT64_MAX: all); returns the bytes. Any thread.
   size_t release_huge(int64_t ns);

@@ -67,11 +67,32 @@ TEST_F(HugeCacheTest, KeepsToItsBounds) {
   EXPECT_TRUE(cache_.has_room(HugeCache::kMaxBytes - 40 * kMiB));
   for (size_t i = 1; i < HugeCache::kEntries; ++i) put(kMiB, 2);
   EXPECT_FALSE(cache_.has_room(1));
+}
+
+TEST_F(HugeCacheTest, WantsNothingBeforeTheProgramAsksForWhatItFreed) {
   Span s;
   s.bytes = HugeCache::kMaxBytes;
-  EXPECT_TRUE(HugeCache::is_worth_it(&s));
+  EXPECT_FALSE(cache_.wants(&s));
+  cache_.note_gone(30 * kMiB);
+  EXPECT_EQ(cache_.take(40 * kMiB, 1), nullptr);
+  EXPECT_FALSE(cache_.wants(&s));
+  EXPECT_EQ(cache_.take(29 * kMiB, 1), nullptr);
+  EXPECT_TRUE(cache_.wants(&s));
   ++s.bytes;
-  EXPECT_FALSE(HugeCache::is_worth_it(&s));
+  EXPECT_FALSE(cache_.wants(&s));  // whatever happens
+}
+
+TEST_F(HugeCacheTest, GivesUpWhenNobodyAsksForWhatIsThere) {
+  cache_.note_gone(30 * kMiB);
+  EXPECT_EQ(cache_.take(30 * kMiB, 1), nullptr);
+  Span* const first = put(20 * kMiB, 10);
+  Span* const second = put(20 * kMiB, 20);
+  EXPECT_EQ(cache_.take_oldest(), first);  // made room: no more than that
+  EXPECT_TRUE(cache_.wants(first));
+  EXPECT_EQ(cache_.take_older(21), second);
+  EXPECT_FALSE(cache_.wants(first));
+  EXPECT_EQ(cache_.take(20 * kMiB, 1), nullptr);  // they have gone
+  EXPECT_TRUE(cache_.wants(first));
 }
 
 TEST_F(HugeCacheTest, LosesTheOldestFirst) {
@@ -93,8 +114,14 @@ class KeptHugeBlockTest : public ::testing::Test {
   void SetUp() override {
     test::warm_up();
     scavenger::purge_all();
-    scavenger::set_half_life(kSecond);
     os::set_clock([] { return time_now.load(); });
+    // The program shows that it asks for what it has freed.
+    scavenger::set_half_life(kSecond);
+    deallocate(allocate(20 * kMiB));
+    void* const again = allocate(20 * kMiB);
+    scavenger::set_half_life(scavenger::kPurgeNow);
+    deallocate(again);
+    scavenger::set_half_life(kSecond);
     used_ = test::used_bytes();
     committed_ = counters->committed_bytes;
     huge_ = counters->huge_bytes;
@@ -193,6 +220,21 @@ TEST_F(KeptHugeBlockTest, GoesBackWhenAddressesHaveRunOut) {
   os::fail_after(-1);
   void* const p = allocate(40 * kMiB);
   EXPECT_NE(p, nullptr);
+  deallocate(p);
+}
+
+TEST_F(KeptHugeBlockTest, IsNotKeptOfAnArrayThatGrows) {
+  scavenger::purge_all();
+  deallocate(allocate(20 * kMiB));
+  time_now += 2 * kSecond;
+  scavenger::purge_all();  // forgets that it was of use
+  void* p = allocate(16 * kMiB);
+  for (size_t n = 24 * kMiB; n < 200 * kMiB; n += n / 2) {
+    void* const q = allocate(n);
+    deallocate(p);
+    EXPECT_EQ(heap.kept_huge_bytes(), 0U) << n;
+    p = q;
+  }
   deallocate(p);
 }
 
