@@ -115,6 +115,8 @@ namespace scavenger {
 void set_half_life(int64_t ns) { half_life_now.store(ns, std::memory_order_relaxed); }
 int64_t half_life() { return half_life_now.load(std::memory_order_relaxed); }
 
+size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize + heap.release_huge(INT64_MAX); }
+
 void poll() {
   const size_t idle = idle_pages();
   if (TRI_LIKELY(idle < kManyPages)) return;
@@ -124,7 +126,7 @@ void poll() {
   SlowPath slow;
   if (slow.get() == nullptr) return;
   if (life == kPurgeNow) {
-    heap.purge(idle);
+    purge_all();
     return;
   }
   if (const size_t pages = pages_in_the_way(heap.dirty_pages()); pages != 0) heap.purge(pages);
@@ -134,8 +136,6 @@ void poll() {
   const int64_t now = os::now_ns();
   if (now - last_step.load(std::memory_order_relaxed) >= kTick) step(now);
 }
-
-size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize + heap.release_huge(INT64_MAX); }
 
 bool is_in_background() { return in_background.load(std::memory_order_relaxed); }
 

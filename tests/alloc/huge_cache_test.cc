@@ -191,7 +191,11 @@ TEST_F(KeptHugeBlockTest, GoesBackAfterAHalfLife) {
 }
 
 TEST_F(KeptHugeBlockTest, IsNotKeptWhereFreeMemoryGoesBackAtOnce) {
+  deallocate(allocate(20 * kMiB));
+  EXPECT_EQ(heap.kept_huge_bytes(), 20 * kMiB);
   scavenger::set_half_life(scavenger::kPurgeNow);
+  scavenger::poll();
+  EXPECT_EQ(heap.kept_huge_bytes(), 0U);
   deallocate(allocate(20 * kMiB));
   EXPECT_EQ(heap.kept_huge_bytes(), 0U);
 }
