@@ -108,8 +108,8 @@ void Mutex::unlock_slow() {
   for (;;) {
     uint32_t seen = state_.load(std::memory_order_relaxed);
     if ((seen & kLocked) == 0) fatal("unlock of unlocked mutex", this);
-    if ((seen & kStarving) == 0 && (seen & (kWaiters | kWoken)) != kWaiters) {
-      // Nobody to wake. The CAS is the last that touches the mutex: the next holder may free it.
+    if (needs_nobody(seen)) {
+      // As in unlock().
       if (state_.compare_exchange_weak(seen, seen & ~kLocked, std::memory_order_release, std::memory_order_relaxed))
         return;
       continue;

@@ -35,28 +35,18 @@ class Mutex {
 
   /// Waits for ever, whatever becomes of the context.
   void lock() {
-    uint32_t expected = 0;
-    // acquire: pairs with the release of the unlock.
-    if (TRI_LIKELY(
-            state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)))
-      return;
-    lock_uncancelled();
+    if (TRI_UNLIKELY(!try_lock())) lock_uncancelled();
   }
   /// 0; -EAGAIN: held, and the deadline is kNoWait; -ETIMEDOUT, -ECANCELED, -ENOMEM.
-  [[nodiscard]] int lock_until(Time deadline) {
-    uint32_t expected = 0;
-    if (TRI_LIKELY(
-            state_.compare_exchange_strong(expected, kLocked, std::memory_order_acquire, std::memory_order_relaxed)))
-      return 0;
-    return lock_slow(deadline);
-  }
+  [[nodiscard]] int lock_until(Time deadline) { return TRI_LIKELY(try_lock()) ? 0 : lock_slow(deadline); }
   /// By anybody, not only by the one who locked it. Fatal if it is not locked.
   void unlock() {
-    uint32_t expected = kLocked;
-    // release: pairs with the acquire of the next lock.
-    if (TRI_LIKELY(state_.compare_exchange_strong(expected, 0, std::memory_order_release, std::memory_order_relaxed)))
-      return;
-    unlock_slow();
+    uint32_t seen = state_.load(std::memory_order_relaxed);
+    // release: pairs with the acquire of the next lock. It is the last that touches the mutex: the next holder may free it.
+    if (TRI_UNLIKELY(!needs_nobody(seen) ||
+                     !state_.compare_exchange_strong(seen, seen & ~kLocked, std::memory_order_release,
+                                                     std::memory_order_relaxed)))
+      unlock_slow();
   }
   bool is_locked() const { return (state_.load(std::memory_order_relaxed) & kLocked) != 0; }
   bool is_starving() const { return (state_.load(std::memory_order_relaxed) & kStarving) != 0; }
@@ -67,6 +57,18 @@ class Mutex {
   static constexpr uint32_t kStarving = 4;
   static constexpr uint32_t kWaiters = 8;
 
+  /// One attempt, which may fail by chance when others are at it. It looks first: that costs nothing measurable when nobody is there, and
+  /// spares a second locked instruction, some 3 ns, when waiters are.
+  bool try_lock() {
+    uint32_t seen = state_.load(std::memory_order_relaxed);
+    // acquire: pairs with the release of the unlock.
+    return (seen & (kLocked | kStarving)) == 0 &&
+           state_.compare_exchange_strong(seen, seen | kLocked, std::memory_order_acquire, std::memory_order_relaxed);
+  }
+  /// Whether the holder has nobody to wake and nobody to hand the lock to.
+  static bool needs_nobody(uint32_t seen) {
+    return (seen & (kLocked | kStarving)) == kLocked && (seen & (kWaiters | kWoken)) != kWaiters;
+  }
   void lock_uncancelled();
   int lock_slow(Time deadline);
   bool try_barge(bool* awoken);
