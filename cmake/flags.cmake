@@ -40,4 +40,6 @@ target_compile_options(tri_library_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:
 add_library(tri_goroutine_flags INTERFACE)
 target_compile_options(tri_goroutine_flags INTERFACE
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:$<IF:$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>,-ffixed-rbp,-fno-omit-frame-pointer>>
-  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fno-omit-frame-pointer>)
+  $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fno-omit-frame-pointer>
+  # The switch is a call that the compiler does not know of.
+  $<$<STREQUAL:${CMAKE_SYSTEM_PROCESSOR},x86_64>:-mno-red-zone>)

@@ -10,43 +10,29 @@
 #include <atomic>
 #include <cstdint>
 
-#include "alloc/base/check.h"
-#include "sched_arch.h"
+#include "sched/thread_words.h"
 
 namespace tri::sched {
-
-/// Of this thread, never of the goroutine: it moves with neither. initial-exec. The scheduler accesses them by assembly, since
-/// between two accesses in one function there may be a switch to another thread (see sched_arch.h).
-TRI_INTERNAL extern constinit thread_local uint32_t tls_critical;
-TRI_INTERNAL extern constinit thread_local uint32_t tls_preempt_pending;
 
 /// The pending preemption, now that nothing forbids it. Out of line.
 void preempt_late();
 
-inline uint32_t critical_count() {
-  uint32_t n;
-  TRI_TLS_READ32(TRI_CRITICAL, n);
-  return n;
-}
-inline bool preempt_is_pending() {
-  uint32_t n;
-  TRI_TLS_READ32(TRI_PREEMPT_PENDING, n);
-  return n != 0;
-}
+inline bool in_critical() { return !is_zero32<offsetof(ThreadWords, critical)>(); }
+inline bool preempt_is_pending() { return !is_zero32<offsetof(ThreadWords, preempt_pending)>(); }
 
 inline void enter_critical() {
   // The handler runs in this thread: order for the compiler is enough, and the assembly gives it.
-  TRI_TLS_INCREMENT(TRI_CRITICAL);
+  increment32<offsetof(ThreadWords, critical)>();
 }
 inline void leave_critical() {
-  TRI_TLS_DECREMENT(TRI_CRITICAL);
-  if (TRI_UNLIKELY(preempt_is_pending()) && critical_count() == 0) preempt_late();
+  decrement32<offsetof(ThreadWords, critical)>();
+  if (TRI_UNLIKELY(preempt_is_pending()) && !in_critical()) preempt_late();
 }
 
 /// The same where the count is known to be 0 before: a store does not wait for the store before it.
-inline void enter_critical_first() { TRI_TLS_SET_ONE(TRI_CRITICAL); }
+inline void enter_critical_first() { set32<offsetof(ThreadWords, critical), 1>(); }
 inline void leave_critical_last() {
-  TRI_TLS_SET_ZERO(TRI_CRITICAL);
+  set32<offsetof(ThreadWords, critical), 0>();
   if (TRI_UNLIKELY(preempt_is_pending())) preempt_late();
 }
 

@@ -65,8 +65,8 @@ void keep_this_goroutine(M* m) {
 }
 
 void child() {
-  tls_critical = 0;
-  tls_preempt_pending = 0;
+  tri_tls.critical = 0;
+  tri_tls.preempt_pending = 0;
   each_p([](P* p) {
     reset_heap_after_fork(p->timers);
     p->runq.clear();

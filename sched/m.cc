@@ -15,12 +15,10 @@
 #include "sched/start_thread.h"
 #include "sched/sysmon.h"
 
-extern "C" {
-constinit thread_local tri::sched::M* tri_tls_m = nullptr;
-constinit thread_local tri::sched::G* tri_tls_g = nullptr;
-}
-
 namespace tri::sched {
+
+constinit thread_local ThreadWords tri_tls;
+
 namespace {
 
 constexpr uint32_t kMaxMs = 10'000;
@@ -60,7 +58,7 @@ namespace {
 
 void* m_main(void* arg) {
   auto* const m = static_cast<M*>(arg);
-  tri_tls_m = m;
+  tri_tls.m = m;
   m->thread_id.store(sys::thread_id(), std::memory_order_relaxed);
   prctl(PR_SET_NAME, "tri-worker");
   m->fiber = fiber::current();

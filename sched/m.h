@@ -15,7 +15,7 @@
 
 #include "sched/g.h"
 #include "sched/p.h"
-#include "sched_arch.h"
+#include "sched/thread_words.h"
 
 namespace tri::sched {
 
@@ -56,26 +56,6 @@ struct M {
   const void* stack_low = nullptr;  // of the thread, for sanitizers
   size_t stack_bytes = 0;
 };
-
-extern "C" {
-// Read by assembly only (see sched_arch.h): plain names.
-TRI_INTERNAL extern constinit thread_local M* tri_tls_m;
-TRI_INTERNAL extern constinit thread_local G* tri_tls_g;
-}
-
-/// This thread's M; null in a plain thread.
-inline M* current_m() {
-  M* m;
-  TRI_TLS_READ(tri_tls_m, m);
-  return m;
-}
-/// The goroutine, or the stand-in, if it has been made; null in the scheduler.
-inline G* current_g() {
-  G* g;
-  TRI_TLS_READ(tri_tls_g, g);
-  return g;
-}
-inline void set_current_g(G* g) { TRI_TLS_WRITE(tri_tls_g, g); }
 
 }  // namespace tri::sched
 

@@ -17,9 +17,6 @@
 
 namespace tri::sched {
 
-constinit thread_local uint32_t tls_critical = 0;
-constinit thread_local uint32_t tls_preempt_pending = 0;
-
 namespace {
 
 constinit int preempt_signal = SIGURG;
@@ -69,7 +66,7 @@ bool spare(M* m, const ucontext_t* interrupted) {
 /// only: it runs in a signal handler. Nothing here makes a thread.
 void give_way(G* g) {
   enter_critical();
-  tls_preempt_pending = 0;
+  tri_tls.preempt_pending = 0;
   M* const m = current_m();
   P* const p = m->p;
   if (p == nullptr) return leave_critical();
@@ -121,8 +118,8 @@ void on_preempt(int signal, siginfo_t* info, void* context) {
   }
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread) return;
-  if (critical_count() != 0) {
-    tls_preempt_pending = 1;
+  if (in_critical()) {
+    tri_tls.preempt_pending = 1;
     return;
   }
   M* const m = current_m();
@@ -168,7 +165,7 @@ void preempt(P* p) {
 }
 
 void preempt_late() {
-  tls_preempt_pending = 0;
+  tri_tls.preempt_pending = 0;
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread || current_m()->p == nullptr || in_slow_path()) return;
   const int saved_errno = errno;

@@ -73,7 +73,7 @@ constexpr uint32_t kMaxInherited = 128;
   void* fake = nullptr;
   fiber::before(gone, &fake, to_low, to_bytes);
   fiber::at_switch(to_fiber);
-  tri_switch(save, load);
+  switch_registers(save, load);
   fiber::after(fake);
 }
 

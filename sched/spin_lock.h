@@ -28,7 +28,7 @@ class SpinLock {
   }
   /// lock() and unlock() of who is in no critical section otherwise: without a count that waits for the one before it.
   void lock_first() {
-    TRI_ASSERT(critical_count() == 0);
+    TRI_ASSERT(!in_critical());
     enter_critical_first();
     take();
   }

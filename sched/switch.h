@@ -10,9 +10,10 @@
 #include <cstdint>
 
 #include "saved_frame.h"
+#include "switch_registers.h"
 
 extern "C" {
-/// Saves the registers on this stack and its pointer in *save, and continues the stack `load`.
+/// Saves the registers on this stack and its pointer in *save, and continues the stack `load`. Called by switch_registers().
 void tri_switch(void** save, void* load);
 /// A label (see first_frame.S).
 void tri_first_frame();

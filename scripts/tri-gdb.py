@@ -235,9 +235,7 @@ def saved_registers(frame, saved):
     if not is_aarch64(frame):
         yield "rip", saved["return_address"]
         yield "rbp", saved["frame_pointer"]
-        for name in ("rbx", "r12", "r13", "r14", "r15"):
-            yield name, saved[name]
-        return
+        return  # the others are in the frame of its caller
     yield "pc", saved["return_address"]
     yield "x29", saved["frame_pointer"]
     for i in range(10):
@@ -366,7 +364,7 @@ class Threads:
     def record_here(wanted):
         """Of a plain thread; unknown where gdb cannot read thread-local variables, for want of a libthread_db."""
         try:
-            address = int(gdb.parse_and_eval("tri_tls_g"))
+            address = int(gdb.parse_and_eval(NS + "tri_tls")["g"])
         except gdb.error:
             return None
         return next((g for g in wanted if g.is_thread and g.address == address), None)

@@ -27,7 +27,7 @@ constinit timer_t timer = {};
 constinit pid_t timer_of = 0;
 
 /// What the report needs may be locked by the very code that was interrupted.
-bool is_interrupted() { return sched::critical_count() != 0 || in_slow_path(); }
+bool is_interrupted() { return sched::in_critical() || in_slow_path(); }
 
 void try_again() {
   itimerspec soon = {};

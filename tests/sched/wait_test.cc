@@ -58,7 +58,7 @@ TEST(Wait, ReleasesTheLock) {
     if (claim(g, id)) ready(g, 7);
   });
   EXPECT_EQ(park(WaitReason::kSleep, &lock, kForever), 7);
-  EXPECT_EQ(critical_count(), 0U);
+  EXPECT_FALSE(in_critical());
   waker.join();
 }
 

@@ -1,9 +1,13 @@
-// sched_arch.h - What the scheduler must know about aarch64: see the one for x86-64 for why thread-local words are read by assembly.
+// sched_arch.h - What the scheduler must know about aarch64: see the one for x86-64.
 //
-// Here the danger is real and daily: a compiler reads tpidr_el0 once and keeps it in a register across calls.
+// Here the danger is real and daily: a compiler reads tpidr_el0 once and keeps it in a register across calls. A change takes several
+// instructions; a signal between them leaves the words as it found them, but for preempt_pending, which is set and not counted.
+//
+// Used by: thread_words, critical.
 #ifndef TRI_SCHED_ARCH_H
 #define TRI_SCHED_ARCH_H
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tri::sched {
@@ -11,51 +15,63 @@ namespace tri::sched {
 /// A fence for all memory.
 inline void full_fence() { __asm__ volatile("dmb ish" : : : "memory"); }
 
-}  // namespace tri::sched
+[[gnu::always_inline]] inline uintptr_t words_offset() {
+  uintptr_t offset;
+  __asm__("adrp %0, :gottprel:tri_tls\n\tldr %0, [%0, :gottprel_lo12:tri_tls]" : "=r"(offset));
+  return offset;
+}
 
-// clang-format off
-// The address of a thread-local word, in one piece with its use.
-#define TRI_TLS_ADDRESS(name, base, offset)                  \
-  "mrs " base ", tpidr_el0\n\t"                              \
-  "adrp " offset ", :gottprel:" name "\n\t"                  \
-  "ldr " offset ", [" offset ", :gottprel_lo12:" name "]\n\t"
-#define TRI_TLS_READ(name, out)                                                                                       \
-  do {                                                                                                                \
-    uintptr_t tls_base, tls_offset;                                                                                   \
-    __asm__ volatile(TRI_TLS_ADDRESS(#name, "%0", "%1") "ldr %0, [%0, %1]" : "=&r"(tls_base), "=&r"(tls_offset));      \
-    out = reinterpret_cast<decltype(out)>(tls_base);                                                                  \
-  } while (false)
-#define TRI_TLS_WRITE(name, in)                                                                                       \
-  do {                                                                                                                \
-    uintptr_t tls_base, tls_offset;                                                                                   \
-    __asm__ volatile(TRI_TLS_ADDRESS(#name, "%0", "%1") "str %2, [%0, %1]"                                            \
-                     : "=&r"(tls_base), "=&r"(tls_offset) : "r"(in) : "memory");                                      \
-  } while (false)
-#define TRI_TLS_READ32(name, out)                                                                                     \
-  do {                                                                                                                \
-    uintptr_t tls_base, tls_offset;                                                                                   \
-    __asm__ volatile(TRI_TLS_ADDRESS(name, "%0", "%1") "ldr %w0, [%0, %1]"                                            \
-                     : "=&r"(tls_base), "=&r"(tls_offset) : : "memory");                                              \
-    out = static_cast<uint32_t>(tls_base);                                                                            \
-  } while (false)
-#define TRI_TLS_CHANGE32(name, instruction)                                                                           \
-  do {                                                                                                                \
-    uintptr_t tls_base, tls_offset, tls_value;                                                                        \
-    __asm__ volatile(TRI_TLS_ADDRESS(name, "%0", "%1") "ldr %w2, [%0, %1]\n\t" instruction "\n\tstr %w2, [%0, %1]"       \
-                     : "=&r"(tls_base), "=&r"(tls_offset), "=&r"(tls_value) : : "memory");                            \
-  } while (false)
-#define TRI_TLS_SET32(name, value)                                                                                    \
-  do {                                                                                                                \
-    uintptr_t tls_base, tls_offset;                                                                                   \
-    __asm__ volatile(TRI_TLS_ADDRESS(name, "%0", "%1") "str %w2, [%0, %1]"                                            \
-                     : "=&r"(tls_base), "=&r"(tls_offset) : "r"(value) : "memory");                                   \
-  } while (false)
-#define TRI_CRITICAL "_ZN3tri5sched12tls_criticalE"
-#define TRI_PREEMPT_PENDING "_ZN3tri5sched19tls_preempt_pendingE"
-#define TRI_TLS_INCREMENT(name) TRI_TLS_CHANGE32(name, "add %w2, %w2, #1")
-#define TRI_TLS_DECREMENT(name) TRI_TLS_CHANGE32(name, "sub %w2, %w2, #1")
-#define TRI_TLS_SET_ONE(name) TRI_TLS_SET32(name, 1)
-#define TRI_TLS_SET_ZERO(name) TRI_TLS_SET32(name, 0)
-// clang-format on
+template <size_t at>
+[[gnu::always_inline]] inline void* read_word() {
+  void* word;
+  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %1\n\tldr %0, [%0, %2]"
+                   : "=&r"(word)
+                   : "r"(words_offset()), "i"(at));
+  return word;
+}
+template <size_t at>
+[[gnu::always_inline]] inline void write_word(void* word) {
+  uintptr_t base;
+  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %2\n\tstr %1, [%0, %3]"
+                   : "=&r"(base)
+                   : "r"(word), "r"(words_offset()), "i"(at)
+                   : "memory");
+}
+
+// 32 bits. What changes them is an order for the compiler as well: what stands before stays before.
+template <size_t at>
+[[gnu::always_inline]] inline bool is_zero32() {
+  uintptr_t word;
+  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %1\n\tldr %w0, [%0, %2]"
+                   : "=&r"(word)
+                   : "r"(words_offset()), "i"(at));
+  return word == 0;
+}
+template <size_t at, uint32_t value>
+[[gnu::always_inline]] inline void set32() {
+  uintptr_t base;
+  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %2\n\tstr %w1, [%0, %3]"
+                   : "=&r"(base)
+                   : "r"(value), "r"(words_offset()), "i"(at)
+                   : "memory");
+}
+template <size_t at, int by>
+[[gnu::always_inline]] inline void change32() {
+  uintptr_t base, word;
+  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %2\n\tldr %w1, [%0, %3]\n\tadd %w1, %w1, %w4\n\tstr %w1, [%0, %3]"
+                   : "=&r"(base), "=&r"(word)
+                   : "r"(words_offset()), "i"(at), "r"(by)
+                   : "memory");
+}
+template <size_t at>
+[[gnu::always_inline]] inline void increment32() {
+  change32<at, 1>();
+}
+template <size_t at>
+[[gnu::always_inline]] inline void decrement32() {
+  change32<at, -1>();
+}
+
+}  // namespace tri::sched
 
 #endif

@@ -11,13 +11,12 @@ struct SavedFrame {
   uint32_t mxcsr;
   uint16_t x87_control;
   uint16_t unused;
-  uint64_t r15, r14, r13, r12, rbx;
   uint64_t frame_pointer;  // rbp
   uint64_t return_address;
 };
-static_assert(sizeof(SavedFrame) == 64);
+static_assert(sizeof(SavedFrame) == 24);
 static_assert(offsetof(SavedFrame, x87_control) == 4);
-static_assert(offsetof(SavedFrame, frame_pointer) == 48);
+static_assert(offsetof(SavedFrame, frame_pointer) == 8);
 
 /// Bytes between the frame and the top of a new stack: at tri_first_frame the stack is then aligned to 16, as a call demands.
 inline constexpr size_t kFirstFrameGap = 64;

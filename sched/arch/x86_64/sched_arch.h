@@ -1,12 +1,13 @@
-// sched_arch.h - What the scheduler must know about x86-64: thread-local words that a switch may move under the compiler's feet.
+// sched_arch.h - What the scheduler must know about x86-64: fences, and how the words of thread_words.h are reached.
 //
-// A goroutine may leave a thread in one call and come back from it on another. A compiler that knows of threads only takes
-// the address of a thread-local variable once and keeps it across that call, which is then the other thread's variable (GCC and
-// Clang have no way to be told; see llvm-project#98479). So the scheduler reads its own through volatile assembly, which is
-// done anew each time: an offset that is the same in all threads, and %fs.
+// By %fs and an offset that is the same in all threads: the compiler may keep that, but not what is read. Each access is one
+// instruction, so no signal comes between its halves.
+//
+// Used by: thread_words, critical.
 #ifndef TRI_SCHED_ARCH_H
 #define TRI_SCHED_ARCH_H
 
+#include <cstddef>
 #include <cstdint>
 
 namespace tri::sched {
@@ -14,37 +15,43 @@ namespace tri::sched {
 /// A fence for all memory, and for nothing but it: faster than mfence, and TSan, which does not know fences, is not asked.
 inline void full_fence() { __asm__ volatile("lock orl $0, (%%rsp)" : : : "memory", "cc"); }
 
+[[gnu::always_inline]] inline uintptr_t words_offset() {
+  uintptr_t offset;
+  __asm__("movq tri_tls@gottpoff(%%rip), %0" : "=r"(offset));
+  return offset;
+}
+
+template <size_t at>
+[[gnu::always_inline]] inline void* read_word() {
+  void* word;
+  __asm__ volatile("movq %%fs:%c2(%1), %0" : "=r"(word) : "r"(words_offset()), "i"(at));
+  return word;
+}
+template <size_t at>
+[[gnu::always_inline]] inline void write_word(void* word) {
+  __asm__ volatile("movq %0, %%fs:%c2(%1)" : : "r"(word), "r"(words_offset()), "i"(at) : "memory");
+}
+
+// 32 bits. What changes them is an order for the compiler as well: what stands before stays before.
+template <size_t at>
+[[gnu::always_inline]] inline bool is_zero32() {
+  bool result;
+  __asm__ volatile("cmpl $0, %%fs:%c2(%1)" : "=@ccz"(result) : "r"(words_offset()), "i"(at));
+  return result;
+}
+template <size_t at, uint32_t value>
+[[gnu::always_inline]] inline void set32() {
+  __asm__ volatile("movl %2, %%fs:%c1(%0)" : : "r"(words_offset()), "i"(at), "i"(value) : "memory");
+}
+template <size_t at>
+[[gnu::always_inline]] inline void increment32() {
+  __asm__ volatile("addl $1, %%fs:%c1(%0)" : : "r"(words_offset()), "i"(at) : "memory", "cc");
+}
+template <size_t at>
+[[gnu::always_inline]] inline void decrement32() {
+  __asm__ volatile("subl $1, %%fs:%c1(%0)" : : "r"(words_offset()), "i"(at) : "memory", "cc");
+}
+
 }  // namespace tri::sched
-
-
-// clang-format off
-#define TRI_TLS_READ(name, out) \
-  __asm__ volatile("movq " #name "@gottpoff(%%rip), %0\n\tmovq %%fs:(%0), %0" : "=r"(out))
-#define TRI_TLS_WRITE(name, in)                                                                                       \
-  do {                                                                                                                \
-    uintptr_t offset;                                                                                                 \
-    __asm__ volatile("movq " #name "@gottpoff(%%rip), %0\n\tmovq %1, %%fs:(%0)" : "=&r"(offset) : "r"(in) : "memory"); \
-  } while (false)
-// A 32-bit word, with one instruction that does something to it.
-#define TRI_TLS_DO32(instruction, name)                                                                               \
-  do {                                                                                                                \
-    uintptr_t offset;                                                                                                 \
-    __asm__ volatile("movq " name "@gottpoff(%%rip), %0\n\t" instruction ", %%fs:(%0)" : "=r"(offset) : : "memory", "cc"); \
-  } while (false)
-#define TRI_TLS_READ32(name, out)                                                                                     \
-  do {                                                                                                                \
-    uintptr_t offset;                                                                                                 \
-    __asm__ volatile("movq " name "@gottpoff(%%rip), %0\n\tmovl %%fs:(%0), %k0" : "=r"(offset) : : "memory");          \
-    out = static_cast<uint32_t>(offset);                                                                              \
-  } while (false)
-// ---- the words of critical.h, by the names that C++ gives them
-#define TRI_CRITICAL "_ZN3tri5sched12tls_criticalE"
-#define TRI_PREEMPT_PENDING "_ZN3tri5sched19tls_preempt_pendingE"
-#define TRI_TLS_INCREMENT(name) TRI_TLS_DO32("addl $1", name)
-#define TRI_TLS_DECREMENT(name) TRI_TLS_DO32("subl $1", name)
-#define TRI_TLS_SET_ONE(name) TRI_TLS_DO32("movl $1", name)
-#define TRI_TLS_SET_ZERO(name) TRI_TLS_DO32("movl $0", name)
-// clang-format on
-
 
 #endif
