@@ -7,6 +7,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -22,6 +23,10 @@ namespace tri::sched {
 namespace {
 
 constexpr int kMadvGuardInstall = 102;
+// In place of a descriptor: this process.
+constexpr int kPidfdSelf = -10000;
+// Guards made in one call, ahead of their use: as many as one page table holds, of the default size.
+constexpr size_t kGuardBatch = 32;
 // Of 65,530 mappings: the program wants some, too.
 constexpr uint32_t kMaxMappedGuards = 16'000;
 constexpr unsigned kMinLog2 = 14;
@@ -64,6 +69,7 @@ struct Pool {
   Tops empty;            // given back
   char* next = nullptr;  // the rest of the newest chunk, carved upward
   char* end = nullptr;
+  char* guarded = nullptr;  // of that, the stacks below this have their guards
   size_t chunk = kFirstChunk;
 };
 
@@ -72,6 +78,7 @@ constinit Pool pools[kSizes];                   // lock
 constinit Time oldest_warm = kForever;          // lock: when the pools of warm stacks were last empty, about
 constinit std::atomic<Time> trim_at{kForever};  // written under lock
 constinit Guards guards = Guards::kUnknown;     // lock
+constinit bool batches = true;                  // lock: as far as is known
 constinit uint32_t mapped_guards = 0;           // lock
 constinit std::atomic<size_t> reserved{0};
 constinit std::atomic<uint32_t> default_bytes{kDefaultStack};
@@ -99,6 +106,23 @@ void make_guard(char* low) {
   }
 }
 
+/// The guards of the next stacks, in one call, which halves their cost; false where the kernel does not do that (before 6.15).
+bool make_guards(Pool& pool, uint32_t bytes) {
+  if (!batches || guards != Guards::kAdvised) return false;
+  iovec each[kGuardBatch];
+  size_t n = 0;
+  for (char* low = pool.next; low != pool.end && n < kGuardBatch; low += bytes) each[n++] = {low, os::page_size()};
+  const long done = arch::system_call(SYS_process_madvise, kPidfdSelf, reinterpret_cast<long>(each),
+                                      static_cast<long>(n), kMadvGuardInstall, 0);
+  if (done < static_cast<long>(os::page_size())) {
+    batches = done >= 0 || done == -ENOMEM;
+    return false;
+  }
+  // It may stop on its way for want of memory.
+  pool.guarded = pool.next + static_cast<size_t>(done) / os::page_size() * bytes;
+  return true;
+}
+
 char* carve(Pool& pool, uint32_t bytes) {
   if (pool.next == pool.end) {
     const size_t chunk = pool.chunk < bytes ? bytes : pool.chunk;
@@ -109,13 +133,16 @@ char* carve(Pool& pool, uint32_t bytes) {
     // A huge page would make one touched stack cost 2 MiB.
     os::advise_huge(p, got, -1);
     reserved.fetch_add(got, std::memory_order_relaxed);
-    pool.next = p;
+    pool.next = pool.guarded = p;
     pool.end = p + got;
     if (pool.chunk < kMaxChunk) pool.chunk *= 2;
   }
   char* const low = pool.next;
+  if (low == pool.guarded && !make_guards(pool, bytes)) {
+    make_guard(low);
+    pool.guarded += bytes;
+  }
   pool.next += bytes;
-  make_guard(low);
   return low + bytes;
 }
 

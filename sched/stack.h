@@ -1,7 +1,8 @@
 // stack.h - The stacks of goroutines: address space in which pages appear as they are touched.
 //
 // A stack does not move, so it is reserved as large as it may become, and costs the pages that were touched: one, for a parked
-// goroutine. Its lowest page is a guard. MADV_GUARD_INSTALL makes a guard without a mapping of its own, so there may be millions;
+// goroutine. Its lowest page is a guard. MADV_GUARD_INSTALL makes a guard without a mapping of its own, so there may be millions, some
+// at a time ahead of their use where the kernel takes a list (process_madvise() of the process itself);
 // kernels without it (before 6.13) need a mapping each, of which a process may have 65,530: a quarter of them is used for guards, and
 // stacks beyond have none, which overflow() cannot report.
 //

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "alloc/base/sys.h"
 #include "sched/dump.h"
@@ -30,6 +31,28 @@ TEST(Stack, IsUsableToItsGuard) {
     put_stack(top, bytes);
     EXPECT_EQ(take_stack(bytes), top);
   }
+}
+
+TEST(Stack, EachHasItsGuard) {
+  // Guards are made some at a time, ahead of their stacks.
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  for (const uint32_t bytes : {stack_size_for(kMinStack), stack_size_for(0)}) {
+    std::vector<char*> tops;
+    for (int i = 0; i < 100; ++i) {
+      char* const top = take_stack(bytes);
+      ASSERT_NE(top, nullptr);
+      tops.push_back(top);
+      const char* const low = top - bytes;
+      // The kernel reads for us, and tells where it may not.
+      EXPECT_EQ(write(pipe_ends[1], low + guard_bytes() - 1, 1), -1);
+      EXPECT_EQ(errno, EFAULT);
+      EXPECT_EQ(write(pipe_ends[1], low + guard_bytes(), 1), 1);
+    }
+    for (char* const top : tops) put_stack(top, bytes);
+  }
+  close(pipe_ends[0]);
+  close(pipe_ends[1]);
 }
 
 TEST(Stack, GivesMemoryBackAfterAWhile) {
