@@ -35,7 +35,9 @@ leave_out(
   sched.Fork.AChildThatStartsAnewPassesForeignSignalsOn)
 
 # qemu-user answers success to an madvise() that it does not know, MADV_GUARD_INSTALL for one, and does nothing: stacks have no guard.
-leave_out(sched.StackDeathTest.OverflowNamesTheGoroutine)
+leave_out(
+  sched.StackDeathTest.OverflowNamesTheGoroutine
+  sched.Stack.EachHasItsGuard)
 
 # qemu-user sets no limit to the address space of its program: the tests would take all memory of the machine.
 leave_out(
