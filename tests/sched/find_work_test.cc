@@ -16,16 +16,21 @@ class FindWork : public ::testing::Test {
   FindWork() {
     set_procs(2);
     in_goroutine([] {});
-    EXPECT_TRUE(eventually([] { return busy_procs() == 0 && keeper_sleeps(); }));
+    EXPECT_TRUE(eventually([] { return busy_procs() == 0 && sched.sysmon_asleep.load() && all_sleep(); }));
   }
-  static bool keeper_sleeps() {
+  /// One that is on its way to sleep may yet take a processor that is idle.
+  static bool all_sleep() {
     SpinGuard guard(sched.lock);
-    return sched.keeper != nullptr && sched.keeper_until.load() != 0;
+    uint32_t unborn = 0;
+    for (const M* m = sched.unborn_ms; m != nullptr; m = m->next_idle) ++unborn;
+    return sched.keeper != nullptr && sched.keeper_until.load() != 0 &&
+           sched.idle_m_count.load() + 1 + lost == sched.m_count - unborn;
   }
   /// Takes all Ms but the keeper out of service, for ever.
   static void lose_idle_ms() {
-    while (sched.idle_m_count.load() != 0) (void)reserve_m();
+    for (; sched.idle_m_count.load() != 0; ++lost) (void)reserve_m();
   }
+  static inline uint32_t lost = 0;
 
   static constexpr Time kTooLong = 3'000'000'000;
 };
@@ -45,9 +50,11 @@ TEST_F(FindWork, TheTimersOfAnIdleProcessorAreKeptWhileTheKeeperWorks) {
   PublicTimer timer;
   timer.fn = [](void* p) { static_cast<std::atomic<bool>*>(p)->store(true); };
   timer.arg = &rang;
-  const Time when = now() + milliseconds(100);
+  const Time when = now() + milliseconds(500);
   ASSERT_TRUE(start_timer(sched.ps[1].load()->timers, &timer, when, 0));
   timer_added(when);
+  // The keeper has heard of it, and sleeps again.
+  ASSERT_TRUE(eventually([&] { return all_sleep() && sched.keeper_until.load() <= when; }));
   lose_idle_ms();
   // To the first processor itself: for the global queue sysmon would wake somebody.
   G* const g = sched.globq.take(1);
