@@ -18,7 +18,9 @@ namespace tri::sched {
 void preempt_late();
 
 inline bool in_critical() { return !is_zero32<offsetof(ThreadWords, critical)>(); }
-inline bool preempt_is_pending() { return !is_zero32<offsetof(ThreadWords, preempt_pending)>(); }
+[[gnu::always_inline]] inline bool anything_to_do(uintptr_t words = words_offset()) {
+  return !is_zero32<offsetof(ThreadWords, todo)>(words);
+}
 
 inline void enter_critical() {
   // The handler runs in this thread: order for the compiler is enough, and the assembly gives it.
@@ -26,15 +28,18 @@ inline void enter_critical() {
 }
 inline void leave_critical() {
   decrement32<offsetof(ThreadWords, critical)>();
-  if (TRI_UNLIKELY(preempt_is_pending()) && !in_critical()) preempt_late();
+  if (TRI_UNLIKELY(anything_to_do()) && !in_critical()) preempt_late();
 }
 
 /// The same where the count is known to be 0 before: a store does not wait for the store before it.
 inline void enter_critical_first() { set32<offsetof(ThreadWords, critical), 1>(); }
 inline void leave_critical_last() {
   set32<offsetof(ThreadWords, critical), 0>();
-  if (TRI_UNLIKELY(preempt_is_pending())) preempt_late();
+  if (TRI_UNLIKELY(anything_to_do())) preempt_late();
 }
+
+/// The same after a look that there is nothing to do. A signal that comes between the two is only late: sysmon sends another.
+[[gnu::always_inline]] inline void end_critical(uintptr_t words) { set32<offsetof(ThreadWords, critical), 0>(words); }
 
 }  // namespace tri::sched
 

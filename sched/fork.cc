@@ -66,7 +66,7 @@ void keep_this_goroutine(M* m) {
 
 void child() {
   tri_tls.critical = 0;
-  tri_tls.preempt_pending = 0;
+  tri_tls.todo = Todo::kNothing;
   each_p([](P* p) {
     reset_heap_after_fork(p->timers);
     p->runq.clear();

@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "alloc/base/check.h"
+#include "fp_modes.h"
 #include "sched/timer.h"
 #include "sched/wait.h"
 
@@ -86,6 +87,7 @@ struct alignas(64) G {
   std::atomic<uint32_t> generation{
       0};                    // counts the goroutines that this record was; written under join_lock if joinable
   uint32_t stack_bytes = 0;  // reserved below stack_top, guard included
+  FpModes fp_modes = 0;      // to start with: those of who started it, as a thread's
   SpinLock join_lock;
   Joiner* joiners = nullptr;   // join_lock
   Defer* defers = nullptr;     // owner

@@ -1,6 +1,6 @@
 // m.h - M: a thread that runs goroutines. Its own stack is where the scheduler decides, when a decision is needed.
 //
-// What a goroutine leaves to be done once its registers are saved stands in `after`, and is done by whoever runs next on the same
+// What a goroutine leaves to be done once its registers are saved (Todo, thread_words.h) is done by whoever runs next on the same
 // thread: another goroutine that was switched to directly, or the scheduler.
 //
 // An M without a P sleeps on its doorbell, and whoever rings it has put a P into next_p. Three kinds sleep there: idle ones (on
@@ -19,19 +19,10 @@
 
 namespace tri::sched {
 
-enum class After : uint32_t {
-  kNothing,
-  kPark,    // the G waits: arm its deadline, release the lock
-  kYield,   // to the tail of the local queue
-  kExit,    // its record and its stack are free
-  kGlobal,  // to the global queue
-};
-
 struct M {
   P* p = nullptr;      // owner; null while in a blocking call
   void* sp = nullptr;  // owner: the scheduler's registers, while a goroutine runs
-  // ---- what the last goroutine left to do; owner
-  After after = After::kNothing;
+  // ---- with what is to be done for the last goroutine; owner
   G* left = nullptr;
   SpinLock* unlock = nullptr;
   Time deadline = kForever;
@@ -49,7 +40,7 @@ struct M {
   M* next_all = nullptr;   // constant once it is on the list
   std::atomic<uint32_t> thread_id{0};
   // owner: preemptions of this slice that were put off, and since when (see preempt.cc)
-  uint32_t spared_slice = 0;
+  uint64_t spared_slice = 0;
   uint32_t spared = 0;
   Time spared_since = 0;
   void* fiber = nullptr;            // what a sanitizer calls its stack

@@ -34,15 +34,15 @@ struct alignas(64) P {
   Time coarse_now = 0;      // the clock as last read here
 
   // ---- sysmon and others look at these
-  alignas(64) std::atomic<uint32_t> slice{0};  // owner: counts time slices, that is, switches that begin a new one
-  std::atomic<uint32_t> until_look{61};        // owner, sysmon: switches until one looks beyond the local queue
+  alignas(64) std::atomic<uint64_t> slice{0};  // owner: counts time slices, that is, switches that begin a new one
+  std::atomic<uint64_t> look_at{0};            // owner, sysmon: the slice before which to look beyond the local queue
   std::atomic<bool> attention{false};          // sysmon: go through the scheduler at the next switch
   std::atomic<M*> m{nullptr};                  // who has it; null: nobody
   std::atomic<M*> left_by{nullptr};            // see above
   std::atomic<uint64_t> blocking_calls{0};     // owner: begun here
   bool in_service = false;                     // the scheduler's lock: it counts among procs
   // sysmon alone: what it saw last, and since when
-  uint32_t seen_slice = 0;
+  uint64_t seen_slice = 0;
   uint64_t seen_call = 0;
   Time seen_slice_since = 0;
   Time seen_call_since = 0;
@@ -50,6 +50,15 @@ struct alignas(64) P {
 
   alignas(64) RunQ runq;
   alignas(64) TimerHeap timers;
+
+  /// Owner.
+  void begin_slice(uint64_t last) {
+    if (inherited != 0) inherited = 0;  // a store is dearer
+    slice.store(last + 1, std::memory_order_relaxed);
+  }
+  void begin_slice() { begin_slice(slice.load(std::memory_order_relaxed)); }
+  /// The next switch looks beyond the local queue. By another thread: most likely; the owner may just be setting its own next time.
+  void look_soon() { look_at.store(slice.load(std::memory_order_relaxed), std::memory_order_relaxed); }
 };
 
 }  // namespace tri::sched

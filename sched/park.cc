@@ -120,7 +120,7 @@ namespace {
   M* const m = current_m();
   if (TRI_UNLIKELY(m->p == nullptr)) waits_in_blocking_call();
   g->since.store(m->p->coarse_now, std::memory_order_relaxed);
-  m->after = After::kPark;
+  set_todo<Todo::kPark>();
   m->unlock = unlock;
   m->deadline = deadline;
   leave(m, g, true);

@@ -52,7 +52,7 @@ int find_libc(dl_phdr_info* info, size_t, void*) {
 /// few instructions as a rule; who stays in libc for long sorts, or sleeps in the kernel, and is preempted like everybody.
 bool spare(M* m, const ucontext_t* interrupted) {
   if (program_counter(interrupted) - libc.begin >= libc.end - libc.begin) return false;
-  const uint32_t slice = m->p->slice.load(std::memory_order_relaxed);
+  const uint64_t slice = m->p->slice.load(std::memory_order_relaxed);
   const Time at = now();
   if (m->spared == 0 || m->spared_slice != slice) {
     m->spared_slice = slice;
@@ -66,7 +66,7 @@ bool spare(M* m, const ucontext_t* interrupted) {
 /// only: it runs in a signal handler. Nothing here makes a thread.
 void give_way(G* g) {
   enter_critical();
-  tri_tls.preempt_pending = 0;
+  tri_tls.todo = Todo::kNothing;
   M* const m = current_m();
   P* const p = m->p;
   if (p == nullptr) return leave_critical();
@@ -100,7 +100,7 @@ void give_way(G* g) {
   g->pinned = nullptr;
   g->state.store(GState::kRunning, std::memory_order_relaxed);
   m->p = mine;
-  mine->slice.store(mine->slice.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  mine->begin_slice();
   leave_critical();
 }
 
@@ -119,7 +119,7 @@ void on_preempt(int signal, siginfo_t* info, void* context) {
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread) return;
   if (in_critical()) {
-    tri_tls.preempt_pending = 1;
+    if (tri_tls.todo == Todo::kNothing) tri_tls.todo = Todo::kPreempt;
     return;
   }
   M* const m = current_m();
@@ -150,7 +150,7 @@ void preempt_install() {
 
 void preempt(P* p) {
   p->attention.store(true, std::memory_order_relaxed);
-  p->until_look.store(1, std::memory_order_relaxed);
+  p->look_soon();
   if (preempt_signal == 0) return;
   M* const m = p->m.load(std::memory_order_acquire);  // pairs with the release where a P is given
   if (m == nullptr) return;
@@ -165,7 +165,7 @@ void preempt(P* p) {
 }
 
 void preempt_late() {
-  tri_tls.preempt_pending = 0;
+  tri_tls.todo = Todo::kNothing;
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread || current_m()->p == nullptr || in_slow_path()) return;
   const int saved_errno = errno;

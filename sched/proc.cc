@@ -18,7 +18,7 @@ constinit Sched sched;
 
 namespace {
 
-// Go's figure; prime, so that it does not beat with loops of the program.
+// Slices. Go's figure; prime, so that it does not beat with loops of the program.
 constexpr uint32_t kLookFurther = 61;
 // Goroutines that may run on one time slice, each readied by the one before, while others wait in the ring. At 30 ns each they have about
 // 4 us; a slice of sysmon's may end it sooner.
@@ -27,23 +27,26 @@ constexpr uint32_t kMaxInherited = 128;
 // ---- switching --------------------------------------------------------------------------------------------------
 
 /// The rarer things that may be left to be done.
-[[gnu::noinline]] void finish_rest(M* m, G* left, After after) {
-  switch (after) {
-    case After::kYield:
+[[gnu::noinline]] void finish_rest(M* m, G* left, Todo todo) {
+  switch (todo) {
+    case Todo::kYield:
       left->state.store(GState::kRunnable, std::memory_order_relaxed);
       put_local(m->p, left, false);
       break;
-    case After::kExit:
+    case Todo::kPreempt:
+      leave_critical();
+      return preempt_late();
+    case Todo::kExit:
       release_stack(m->p, left);
       recycle_g(m->p, left);
       break;
-    case After::kGlobal:
+    case Todo::kGlobal:
       left->state.store(GState::kRunnable, std::memory_order_relaxed);
       sched.globq.put(left);
       if (m->p == nullptr) wake_p();
       break;
-    case After::kPark:
-    case After::kNothing:
+    case Todo::kPark:
+    case Todo::kNothing:
       break;
   }
   leave_critical();
@@ -52,12 +55,13 @@ constexpr uint32_t kMaxInherited = 128;
 /// What the goroutine that ran here before left to be done. By whoever runs after it, still in its critical section, and
 /// ends that.
 [[gnu::always_inline]] inline void finish_switch() {
+  const uintptr_t words = words_offset_anew();
+  const Todo todo = read_todo(words);
+  if (todo == Todo::kNothing) return end_critical(words);
+  set_todo<Todo::kNothing>();
   M* const m = current_m();
-  const After after = m->after;
-  if (after == After::kNothing) return leave_critical_last();
-  m->after = After::kNothing;
   G* const left = m->left;
-  if (TRI_LIKELY(after == After::kPark)) {
+  if (TRI_LIKELY(todo == Todo::kPark)) {
     SpinLock* const unlock = m->unlock;
     if (TRI_UNLIKELY(m->deadline != kForever)) arm_deadline(m->p->timers, left, m->deadline);
     // release: pairs with the acquire in ready(): who sees it waiting may run it.
@@ -65,7 +69,7 @@ constexpr uint32_t kMaxInherited = 128;
     if (unlock == nullptr) return leave_critical_last();
     return unlock->unlock_last();
   }
-  finish_rest(m, left, after);
+  finish_rest(m, left, todo);
 }
 
 [[gnu::always_inline]] inline void switch_stacks(void** save, void* load, void* to_fiber, const void* to_low,
@@ -78,7 +82,9 @@ constexpr uint32_t kMaxInherited = 128;
 }
 
 [[gnu::always_inline]] inline void switch_to_g(void** save, G* to, void* gone) {
-  to->state.store(GState::kRunning, std::memory_order_relaxed);
+  if (to->state.load(std::memory_order_relaxed) != GState::kRunning) {
+    to->state.store(GState::kRunning, std::memory_order_relaxed);
+  }
   set_current_g(to);
   switch_stacks(save, to->sp, to->fiber, to->stack_top - to->stack_bytes, to->stack_bytes, gone);
 }
@@ -88,35 +94,31 @@ inline void switch_to_scheduler(M* m, G* from, void* gone) {
   switch_stacks(&from->sp, m->sp, m->fiber, m->stack_low, m->stack_bytes, gone);
 }
 
-void begin_slice(P* p) {
-  p->inherited = 0;
-  p->slice.store(p->slice.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+/// Whether to go through the scheduler, because there may be work beyond the local queue.
+[[gnu::noinline]] bool must_look_further(P* p) {
+  p->look_at.store(p->slice.load(std::memory_order_relaxed) + kLookFurther, std::memory_order_relaxed);
+  p->look_further = p->attention.load(std::memory_order_relaxed) || global_work() || p->timers.earliest() != kForever ||
+                    netpoll_active();
+  return p->look_further;
 }
-
-/// True if at every 61st tick there is anything beyond the local queue.
-bool is_more_elsewhere(const P* p) {
-  return global_work() || p->timers.earliest() != kForever || netpoll_active();
+[[gnu::always_inline]] inline bool is_time_to_look(const P* p, uint64_t slice) {
+  return slice >= p->look_at.load(std::memory_order_relaxed);
 }
 
 /// The next goroutine of the local queue, if no other decision is to be made. Null: the scheduler has to, or there is none.
 [[gnu::always_inline]] inline G* pick_local(P* p) {
-  // sysmon's wish for attention is a 1 in the count; it repeats what our store overwrites.
-  const uint32_t until_look = p->until_look.load(std::memory_order_relaxed) - 1;
-  p->until_look.store(until_look, std::memory_order_relaxed);
-  if (TRI_UNLIKELY(until_look == 0)) {
-    p->until_look.store(kLookFurther, std::memory_order_relaxed);
-    if (p->attention.load(std::memory_order_relaxed) || is_more_elsewhere(p)) {
-      p->look_further = true;
-      return nullptr;
-    }
-  }
+  if (TRI_UNLIKELY(is_time_to_look(p, p->slice.load(std::memory_order_relaxed))) && must_look_further(p))
+    return nullptr;
   G* g = p->runq.take_next();
   if (g != nullptr) {
-    if (TRI_LIKELY(++p->inherited < kMaxInherited || !p->runq.has_ring())) return g;
+    if (TRI_LIKELY(++p->inherited < kMaxInherited)) return g;
+    p->inherited = 0;
+    p->look_soon();
+    if (!p->runq.has_ring()) return g;
     put_local(p, g, false);
   }
   g = p->runq.take();
-  if (g != nullptr) begin_slice(p);
+  if (g != nullptr) p->begin_slice();
   return g;
 }
 
@@ -153,7 +155,7 @@ void end_goroutine(bool adopt) {
       next = nullptr;
     }
   }
-  m->after = After::kExit;
+  set_todo<Todo::kExit>();
   m->left = g;
   if (next != nullptr) {
     switch_to_g(&g->sp, next, g);
@@ -186,23 +188,14 @@ namespace {
 
 /// Gives way through the scheduler: to whatever is found anywhere.
 void yield_far(M* m, G* g) {
-  m->after = After::kGlobal;
+  set_todo<Todo::kGlobal>();
   leave(m, g, false);
 }
 
-}  // namespace
-
-void yield() {
-  G* const g = current_g();
-  if (g == nullptr || g->kind == GKind::kThread) return sys::yield();
-  enter_critical_first();
-  M* const m = current_m();
+/// yield() with all that may come in between. In a critical section.
+[[gnu::noinline]] void yield_choosing(M* m, G* g) {
   P* const p = m->p;
-  if (TRI_UNLIKELY(p == nullptr)) {  // in a blocking call: the thread is the program's own business
-    leave_critical();
-    return sys::yield();
-  }
-  G* next = pick_local(p);
+  G* const next = pick_local(p);
   if (TRI_UNLIKELY(next == nullptr)) {
     if (!p->look_further && !p->attention.load(std::memory_order_relaxed) && !global_work()) {
       return leave_critical();  // nobody else
@@ -213,15 +206,41 @@ void yield() {
     m->handoff = next;
     return yield_far(m, g);
   }
-  // Without thieves it may queue up before its registers are saved; with them, whoever runs next puts it there.
-  if (p->runq.shared()) {
-    m->left = g;
-    m->after = After::kYield;
-  } else {
-    if (TRI_UNLIKELY(!p->runq.put(g))) put_local(p, g, false);
-  }
+  // With thieves about, whoever runs next puts it into the queue, when its registers are saved.
+  m->left = g;
+  set_todo<Todo::kYield>();
   switch_to_g(&g->sp, next, nullptr);
   finish_switch();
+}
+
+[[gnu::noinline]] void yield_in_blocking_call() {
+  leave_critical_last();
+  sys::yield();  // the thread is the program's own business
+}
+
+[[gnu::noinline]] void finish_switch_outlined() { finish_switch(); }
+
+}  // namespace
+
+void yield() {
+  if (TRI_UNLIKELY(current_m() == nullptr)) return sys::yield();
+  enter_critical_first();
+  M* const m = current_m();  // again: it is only now that it stays
+  G* const g = current_g();
+  P* const p = m->p;
+  if (TRI_UNLIKELY(p == nullptr)) return yield_in_blocking_call();
+  // The most frequent case by itself, with nothing beside it that needs registers: goroutines take turns on the only P.
+  const uint64_t slice = p->slice.load(std::memory_order_relaxed);
+  const RunQ::Ends ends = p->runq.ends();
+  if (TRI_UNLIKELY(!p->runq.can_turn(ends)) || TRI_UNLIKELY(is_time_to_look(p, slice))) return yield_choosing(m, g);
+  G* const next = p->runq.head(ends);
+  if (TRI_UNLIKELY(next->sp == nullptr)) return yield_choosing(m, g);
+  p->runq.turn(ends, g);
+  p->begin_slice(slice);
+  switch_to_g(&g->sp, next, nullptr);
+  const uintptr_t words = words_offset_anew();
+  if (TRI_UNLIKELY(anything_to_do(words))) return finish_switch_outlined();
+  end_critical(words);
 }
 
 void put_local(P* p, G* g, bool next) {
@@ -246,6 +265,7 @@ extern "C" [[noreturn]] void tri_goroutine_main() {
   // A goroutine ends, and the next that never ran begins, on the same stack, without a switch.
   for (;;) {
     G* const g = current_g();
+    set_fp_modes(g->fp_modes);
     g->entry(g->arg);
     end_goroutine(true);
   }
@@ -290,6 +310,7 @@ int go(void (*fn)(void*), void* arg) {
   }
   g->entry = fn;
   g->arg = arg;
+  g->fp_modes = fp_modes();
   g->stack_bytes = default_stack();
   submit(p, g);
   leave_critical();
@@ -309,6 +330,7 @@ int go(void (*fn)(void*), void* arg, const SpawnOptions& options) {
   }
   g->entry = fn;
   g->arg = arg;
+  g->fp_modes = fp_modes();
   if (options.copied_bytes != 0) {
     memcpy(g->copied, options.copied, options.copied_bytes);
     g->arg = g->copied;
@@ -345,7 +367,7 @@ void run(M* m, G* g) {
     return sys::yield();
   }
   enter_critical();
-  begin_slice(p);
+  p->begin_slice();
   switch_to_g(&m->sp, g, nullptr);
   finish_switch();
 }

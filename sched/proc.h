@@ -183,7 +183,7 @@ bool run_timers(P* p, Time at);
 void timer_added(Time when);
 
 /// Leaves the goroutine for the scheduler or, if `direct`, for the next of the local queue. In a critical section, with
-/// m->after set; returns when it runs again, outside of it.
+/// todo set; returns when it runs again, outside of it.
 void leave(M* m, G* g, bool direct);
 /// The loop of an M.
 [[noreturn]] void schedule(M* m);

@@ -36,6 +36,24 @@ class RunQ {
     return true;
   }
 
+  /// Owner. Whether only the ring has goroutines, and nobody else takes any out. Then: the head; and to take it out and put g at
+  /// the tail, which in two steps would be twice the work.
+  struct Ends {
+    uint32_t head;
+    uint32_t tail;
+  };
+  Ends ends() const { return {head_.load(std::memory_order_relaxed), tail_.load(std::memory_order_relaxed)}; }
+  bool can_turn(Ends e) const {
+    return TRI_LIKELY(!shared_) && TRI_LIKELY(next_.load(std::memory_order_relaxed) == nullptr) &&
+           TRI_LIKELY(e.head != e.tail);
+  }
+  G* head(Ends e) const { return ring_[e.head % kSize].load(std::memory_order_relaxed); }
+  void turn(Ends e, G* g) {
+    ring_[e.tail % kSize].store(g, std::memory_order_relaxed);
+    head_.store(e.head + 1, std::memory_order_relaxed);
+    tail_.store(e.tail + 1, std::memory_order_relaxed);
+  }
+
   /// Owner. The goroutine at the head, or null.
   G* take() {
     uint32_t h = head_.load(std::memory_order_relaxed);

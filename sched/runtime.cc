@@ -73,7 +73,7 @@ int resize(uint32_t n) {
         take_out_of_service(p);
       } else {
         p->attention.store(true, std::memory_order_relaxed);
-        p->until_look.store(1, std::memory_order_relaxed);
+        p->look_soon();
       }
     }
   }

@@ -1,4 +1,4 @@
-// switch.h - From one stack to another. See arch/*/switch.S for what is saved.
+// switch.h - From one stack to another. See arch/*/switch_registers.h for what is saved.
 //
 // Sanitizers have to be told: of TSan's and ASan's fibers there is one for each stack. The calls compile to nothing else.
 //
@@ -13,8 +13,6 @@
 #include "switch_registers.h"
 
 extern "C" {
-/// Saves the registers on this stack and its pointer in *save, and continues the stack `load`. Called by switch_registers().
-void tri_switch(void** save, void* load);
 /// A label (see first_frame.S).
 void tri_first_frame();
 /// What a new stack runs.
@@ -23,8 +21,8 @@ void tri_first_frame();
 
 namespace tri::sched {
 
-/// Lays out a new stack, so that the first switch to it enters tri_goroutine_main(); returns its pointer. The control words are
-/// those of the thread that asks, as those of a new thread are.
+/// Lays out a new stack, so that the first switch to it enters tri_goroutine_main(); returns its pointer. It starts with
+/// the modes of arithmetic (fp_modes.h) of whoever asks.
 inline void* prepare_stack(char* top) {
   auto* const frame = reinterpret_cast<SavedFrame*>(top - kFirstFrameGap) - 1;
   prepare_frame(frame, reinterpret_cast<uintptr_t>(&tri_first_frame));

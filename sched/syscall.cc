@@ -29,7 +29,7 @@ void get_p_back(M* m, G* g, P* old) {
     acquire_p(m, sched.ps[id].load(std::memory_order_relaxed));
     return leave_critical();
   }
-  m->after = After::kGlobal;
+  set_todo<Todo::kGlobal>();
   leave(m, g, false);
 }
 

@@ -88,7 +88,7 @@ bool look_at_call(P* p, Time at) {
 /// Preempts a goroutine that has run for a slice, if anybody else could run instead.
 bool look_at_slice(P* p, Time at) {
   if (p->left_by.load(std::memory_order_relaxed) != nullptr) return false;
-  const uint32_t slice = p->slice.load(std::memory_order_relaxed);
+  const uint64_t slice = p->slice.load(std::memory_order_relaxed);
   if (slice != p->seen_slice) {
     p->seen_slice = slice;
     p->seen_slice_since = at;

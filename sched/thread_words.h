@@ -22,11 +22,23 @@ namespace tri::sched {
 struct M;
 struct G;
 
+/// What remains to be done at the end of a critical section (critical.h).
+enum class Todo : uint32_t {
+  kNothing,
+  kPreempt,  // the signal came meanwhile
+  // For the goroutine that left the thread last, now that its registers are saved; set by itself. It gives its turn up anyway, so a
+  // signal that came before may be forgotten.
+  kPark,    // it waits: arm its deadline, release the lock
+  kYield,   // to the tail of the local queue
+  kExit,    // its record and its stack are free
+  kGlobal,  // to the global queue
+};
+
 struct ThreadWords {
-  M* m = nullptr;                // null in a plain thread
-  G* g = nullptr;                // the goroutine, or the stand-in, if it has been made; null in the scheduler
-  uint32_t critical = 0;         // critical sections (critical.h) that it is in
-  uint32_t preempt_pending = 0;  // the signal came meanwhile
+  M* m = nullptr;         // null in a plain thread
+  G* g = nullptr;         // the goroutine, or the stand-in, if it has been made; null in the scheduler
+  uint32_t critical = 0;  // critical sections that it is in
+  Todo todo = Todo::kNothing;
 };
 
 extern "C" {
@@ -36,6 +48,14 @@ TRI_INTERNAL extern constinit thread_local ThreadWords tri_tls;  // a plain name
 inline M* current_m() { return static_cast<M*>(read_word<offsetof(ThreadWords, m)>()); }
 inline G* current_g() { return static_cast<G*>(read_word<offsetof(ThreadWords, g)>()); }
 inline void set_current_g(G* g) { write_word<offsetof(ThreadWords, g)>(g); }
+
+[[gnu::always_inline]] inline Todo read_todo(uintptr_t words) {
+  return static_cast<Todo>(read32<offsetof(ThreadWords, todo)>(words));
+}
+template <Todo todo>
+[[gnu::always_inline]] inline void set_todo() {
+  set32<offsetof(ThreadWords, todo), static_cast<uint32_t>(todo)>();
+}
 
 }  // namespace tri::sched
 

@@ -115,7 +115,7 @@ class Goroutine:
         return self.top != 0 and self.low <= sp <= self.top
 
     def saved_frame(self):
-        """What tri_switch() has left at sp."""
+        """What its last switch has left at sp."""
         return gdb.Value(self.sp).cast(gdb.lookup_type(NS + "SavedFrame").pointer()).dereference()
 
     def describe_state(self, clock):
@@ -221,7 +221,7 @@ class GoroutineUnwinder(gdb.unwinder.Unwinder):
         info = pending_frame.create_unwind_info(FrameId(sp, saved["return_address"]))
         for name, value in saved_registers(pending_frame, saved):
             info.add_saved_register(name, value)
-        # The stack as tri_switch() leaves it when it returns.
+        # The stack as it is when the next switch has returned to it.
         info.add_saved_register("sp" if is_aarch64(pending_frame) else "rsp", sp + saved.type.sizeof)
         return info
 
@@ -231,11 +231,11 @@ def is_aarch64(frame):
 
 
 def saved_registers(frame, saved):
-    """Names and values of what tri_switch() has saved."""
+    """Names and values of what a switch has saved."""
     if not is_aarch64(frame):
         yield "rip", saved["return_address"]
         yield "rbp", saved["frame_pointer"]
-        return  # the others are in the frame of its caller
+        return  # the others are in the frame of the function around
     yield "pc", saved["return_address"]
     yield "x29", saved["frame_pointer"]
     for i in range(10):

@@ -94,6 +94,26 @@ TEST(Proc, SwitchesKeepRegistersAndRoundingModes) {
   });
 }
 
+TEST(Proc, AGoroutineBeginsWithTheModesOfWhoStartedIt) {
+  set_procs(1);
+  in_goroutine([] {
+    std::vector<int> seen;
+    const auto look = [&seen] { seen.push_back(fegetround()); };
+    // On the stack of one that leaves others behind; first run by one that has others; started by one that has others.
+    TaskId ends = spawn([] { fesetround(FE_UPWARD); });
+    TaskId next = spawn(look);
+    EXPECT_EQ(join(ends, kForever), 0);
+    EXPECT_EQ(join(next, kForever), 0);
+    next = spawn(look);
+    fesetround(FE_DOWNWARD);
+    EXPECT_EQ(join(next, kForever), 0);
+    next = spawn(look);
+    fesetround(FE_TONEAREST);
+    EXPECT_EQ(join(next, kForever), 0);
+    EXPECT_EQ(seen, (std::vector<int>{FE_TONEAREST, FE_TONEAREST, FE_DOWNWARD}));
+  });
+}
+
 TEST(Proc, CopiesAnArgument) {
   struct Args {
     int a[32];

@@ -1,4 +1,4 @@
-// saved_frame.h - What tri_switch() leaves on a stack. The order is that of switch.S.
+// saved_frame.h - What a switch leaves on a stack. The order is that of switch.S.
 #ifndef TRI_SCHED_SAVED_FRAME_H
 #define TRI_SCHED_SAVED_FRAME_H
 

@@ -21,6 +21,13 @@ inline void full_fence() { __asm__ volatile("dmb ish" : : : "memory"); }
   return offset;
 }
 
+/// The same, for use after a switch: what was known before it the compiler would carry over, on the stack.
+[[gnu::always_inline]] inline uintptr_t words_offset_anew() {
+  uintptr_t offset;
+  __asm__ volatile("adrp %0, :gottprel:tri_tls\n\tldr %0, [%0, :gottprel_lo12:tri_tls]" : "=r"(offset));
+  return offset;
+}
+
 template <size_t at>
 [[gnu::always_inline]] inline void* read_word() {
   void* word;
@@ -40,19 +47,21 @@ template <size_t at>
 
 // 32 bits. What changes them is an order for the compiler as well: what stands before stays before.
 template <size_t at>
-[[gnu::always_inline]] inline bool is_zero32() {
+[[gnu::always_inline]] inline uint32_t read32(uintptr_t offset) {
   uintptr_t word;
-  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %1\n\tldr %w0, [%0, %2]"
-                   : "=&r"(word)
-                   : "r"(words_offset()), "i"(at));
-  return word == 0;
+  __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %1\n\tldr %w0, [%0, %2]" : "=&r"(word) : "r"(offset), "i"(at));
+  return static_cast<uint32_t>(word);
+}
+template <size_t at>
+[[gnu::always_inline]] inline bool is_zero32(uintptr_t offset = words_offset()) {
+  return read32<at>(offset) == 0;
 }
 template <size_t at, uint32_t value>
-[[gnu::always_inline]] inline void set32() {
+[[gnu::always_inline]] inline void set32(uintptr_t offset = words_offset()) {
   uintptr_t base;
   __asm__ volatile("mrs %0, tpidr_el0\n\tadd %0, %0, %2\n\tstr %w1, [%0, %3]"
                    : "=&r"(base)
-                   : "r"(value), "r"(words_offset()), "i"(at)
+                   : "r"(value), "r"(offset), "i"(at)
                    : "memory");
 }
 template <size_t at, int by>

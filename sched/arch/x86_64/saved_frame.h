@@ -1,4 +1,4 @@
-// saved_frame.h - What tri_switch() leaves on a stack. The order is that of switch.S.
+// saved_frame.h - What a switch leaves on a stack. The order is that of switch_registers.h.
 #ifndef TRI_SCHED_SAVED_FRAME_H
 #define TRI_SCHED_SAVED_FRAME_H
 
@@ -8,14 +8,12 @@
 namespace tri::sched {
 
 struct SavedFrame {
-  uint32_t mxcsr;
   uint16_t x87_control;
-  uint16_t unused;
+  uint16_t unused[3];
   uint64_t frame_pointer;  // rbp
   uint64_t return_address;
 };
 static_assert(sizeof(SavedFrame) == 24);
-static_assert(offsetof(SavedFrame, x87_control) == 4);
 static_assert(offsetof(SavedFrame, frame_pointer) == 8);
 
 /// Bytes between the frame and the top of a new stack: at tri_first_frame the stack is then aligned to 16, as a call demands.
@@ -23,7 +21,6 @@ inline constexpr size_t kFirstFrameGap = 64;
 
 inline void prepare_frame(SavedFrame* f, uint64_t return_address) {
   *f = {};
-  __asm__ volatile("stmxcsr %0" : "=m"(f->mxcsr));
   __asm__ volatile("fnstcw %0" : "=m"(f->x87_control));
   f->return_address = return_address;
 }

@@ -20,6 +20,12 @@ inline void full_fence() { __asm__ volatile("lock orl $0, (%%rsp)" : : : "memory
   __asm__("movq tri_tls@gottpoff(%%rip), %0" : "=r"(offset));
   return offset;
 }
+/// The same, for use after a switch: what was known before it the compiler would carry over, on the stack.
+[[gnu::always_inline]] inline uintptr_t words_offset_anew() {
+  uintptr_t offset;
+  __asm__ volatile("movq tri_tls@gottpoff(%%rip), %0" : "=r"(offset));
+  return offset;
+}
 
 template <size_t at>
 [[gnu::always_inline]] inline void* read_word() {
@@ -34,14 +40,20 @@ template <size_t at>
 
 // 32 bits. What changes them is an order for the compiler as well: what stands before stays before.
 template <size_t at>
-[[gnu::always_inline]] inline bool is_zero32() {
+[[gnu::always_inline]] inline uint32_t read32(uintptr_t offset) {
+  uint32_t word;
+  __asm__ volatile("movl %%fs:%c2(%1), %0" : "=r"(word) : "r"(offset), "i"(at));
+  return word;
+}
+template <size_t at>
+[[gnu::always_inline]] inline bool is_zero32(uintptr_t offset = words_offset()) {
   bool result;
-  __asm__ volatile("cmpl $0, %%fs:%c2(%1)" : "=@ccz"(result) : "r"(words_offset()), "i"(at));
+  __asm__ volatile("cmpl $0, %%fs:%c2(%1)" : "=@ccz"(result) : "r"(offset), "i"(at));
   return result;
 }
 template <size_t at, uint32_t value>
-[[gnu::always_inline]] inline void set32() {
-  __asm__ volatile("movl %2, %%fs:%c1(%0)" : : "r"(words_offset()), "i"(at), "i"(value) : "memory");
+[[gnu::always_inline]] inline void set32(uintptr_t offset = words_offset()) {
+  __asm__ volatile("movl %2, %%fs:%c1(%0)" : : "r"(offset), "i"(at), "i"(value) : "memory");
 }
 template <size_t at>
 [[gnu::always_inline]] inline void increment32() {

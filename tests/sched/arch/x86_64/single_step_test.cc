@@ -3,6 +3,7 @@
 // The processor's trap flag raises SIGTRAP after each instruction; the handler unwinds from there. Behind the switch's exchange of
 // stack pointers the frames are those of the other goroutine, or of the scheduler's loop.
 #include <dlfcn.h>
+#include <fenv.h>
 #include <signal.h>
 #include <ucontext.h>
 #include <unwind.h>
@@ -13,6 +14,7 @@
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
 #include "alloc/thread_list.h"
+#include "sched/chan.h"
 #include "sched/switch.h"
 #include "tests/sched/sched_support.h"
 
@@ -24,10 +26,12 @@ namespace {
 using namespace test;
 
 struct Seen {
-  std::atomic<uint64_t> offsets{0};  // bytes of tri_switch() at which it was stopped
   std::atomic<int> stops{0};
-  std::atomic<int> lost{0};  // of them: without a way to the end
+  std::atomic<int> lost{0};    // of them: without a way to the end
+  std::atomic<int> others{0};  // of them: on a stack of another goroutine
+  std::atomic<const void*> lost_at{nullptr};
 } seen;
+uintptr_t my_stack;  // somewhere on it
 
 struct Walk {
   uintptr_t last = 0;
@@ -61,14 +65,15 @@ bool is_over(void* context) {
 
 void on_trap(int, siginfo_t*, void* context) {
   if (is_over(context)) return;
-  const auto pc = static_cast<uintptr_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
-  // It is asked for the function of a return address, and looks at the byte before.
-  if (_Unwind_FindEnclosingFunction(reinterpret_cast<void*>(pc + 1)) != reinterpret_cast<void*>(&tri_switch)) return;
-  seen.offsets |= uint64_t{1} << (pc - reinterpret_cast<uintptr_t>(&tri_switch));
+  const auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   ++seen.stops;
+  constexpr uintptr_t kStack = 32 * 1024;
+  if (static_cast<uintptr_t>(registers[REG_RSP]) - my_stack + kStack > 2 * kStack) ++seen.others;
   Walk walk;
   const _Unwind_Reason_Code end = _Unwind_Backtrace(step_out, &walk);
-  if (end != _URC_END_OF_STACK || !is_outermost(walk.last)) ++seen.lost;
+  if (end == _URC_END_OF_STACK && is_outermost(walk.last)) return;
+  ++seen.lost;
+  seen.lost_at = reinterpret_cast<const void*>(registers[REG_RIP]);
 }
 
 inline void trap(bool on) {
@@ -87,31 +92,72 @@ inline void trap(bool on) {
   }
 }
 
-TEST(SingleStep, EachInstructionOfASwitchLeadsToTheFirstFrame) {
-  set_procs(1);
+// `give_way` leads to other goroutines and back.
+void step_through(void (*give_way)()) {
+  seen.stops = seen.others = seen.lost = 0;
   struct sigaction action = {};
   action.sa_sigaction = on_trap;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGTRAP, &action, nullptr);
+  constexpr int kRounds = 10;
+  in_goroutine([give_way] {
+    give_way();  // the others have begun
+    my_stack = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    for (int i = 0; i < kRounds; ++i) {
+      trap(true);
+      give_way();
+      trap(false);
+    }
+  });
+  // Each time, but for those when a busy machine had the goroutine go on in another thread.
+  EXPECT_GE(seen.stops, kRounds / 2 * 100);
+  EXPECT_GE(seen.others, kRounds / 2 * 10);
+  EXPECT_EQ(seen.lost, 0) << "last at " << seen.lost_at;
+}
+
+TEST(SingleStep, EachInstructionOfASwitchLeadsToTheFirstFrame) {
+  set_procs(1);
   std::atomic<bool> over{false};
   const TaskId other = spawn([&] {
     while (!over) yield();
   });
-  in_goroutine([] {
-    yield();  // the other one has begun
-    for (int i = 0; i < 10; ++i) {
-      trap(true);
-      yield();
-      trap(false);
-    }
-  });
+  step_through(yield);
   over = true;
   EXPECT_EQ(join(other, kForever), 0);
-  // All of them were seen, and each time, but for those when a busy machine had the goroutine go on in another thread.
-  constexpr int kInstructions = 11;
-  EXPECT_EQ(std::popcount(seen.offsets.load()), kInstructions);
-  EXPECT_GE(seen.stops, 10 * kInstructions);
-  EXPECT_EQ(seen.lost, 0);
+}
+
+Channel* there = nullptr;
+Channel* back = nullptr;
+
+TEST(SingleStep, EachInstructionBetweenDifferentSwitchesLeadsToTheFirstFrame) {
+  // One yields, one waits on a channel, one sleeps, and one has other modes of arithmetic: each goes on where another was left.
+  set_procs(1);
+  std::atomic<bool> over{false};
+  there = Channel::create(sizeof(int), 0);
+  back = Channel::create(sizeof(int), 0);
+  const TaskId yields = spawn([&] {
+    fesetround(FE_UPWARD);
+    while (!over) yield();
+  });
+  const TaskId answers = spawn([] {
+    int n;
+    while (there->receive(&n, kForever) == 0 && back->send(&n, kForever) == 0) {
+    }
+  });
+  const TaskId sleeps = spawn([&] {
+    while (!over) (void)sleep_until(now() + 1000);
+  });
+  step_through([] {
+    int n = 1;
+    (void)there->send(&n, kForever);
+    yield();
+    (void)back->receive(&n, kForever);
+  });
+  over = true;
+  EXPECT_TRUE(there->close());
+  for (const TaskId id : {yields, answers, sleeps}) EXPECT_EQ(join(id, kForever), 0);
+  there->unref();
+  back->unref();
 }
 
 std::atomic<int> holds{0};   // steps at which this thread held a lock of the allocator
