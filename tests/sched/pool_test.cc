@@ -298,8 +298,8 @@ TEST_F(PoolAge, AForkedChildHasWholePoolsAndAgesThemAnew) {
       std::set<void*> seen;
       const int made = t->made;
       while (t->made == made) CHILD_CHECK(seen.insert(t->pool.get()).second);
+      const int dropped = t->dropped;  // before the first put(): from then on they age
       for (void* const o : seen) t->pool.put(o);
-      const int dropped = t->dropped;
       for (int i = 0; i < 10'000 && t->dropped - dropped < static_cast<int>(seen.size()); ++i) usleep(1000);
       CHILD_CHECK(t->dropped - dropped == static_cast<int>(seen.size()));
       t->pool.purge();

@@ -93,12 +93,18 @@ TEST_P(RWMutexOf, ReadersGoOnWhenTheWriterBeforeThemGivesUp) {
   RWMutex l;
   l.read_lock();
   std::atomic<bool> read{false};
-  crew.go([&] { EXPECT_EQ(l.write_lock_until(ms(20)), -ETIMEDOUT); });
+  std::atomic<bool> seen{false};
+  crew.go([&] {
+    // Again, should nobody have looked in time.
+    do EXPECT_EQ(l.write_lock_until(ms(20)), -ETIMEDOUT);
+    while (!seen);
+  });
   test::until([&] {
     if (l.read_lock_until(kNoWait) != 0) return true;
     l.read_unlock();
     return false;
   });
+  seen = true;
   crew.go([&] {
     l.read_lock();  // behind the writer
     read.store(true);
