@@ -262,6 +262,11 @@ int poll_descriptor(int fd, int events, Time deadline) {
 
 // ---- reading --------------------------------------------------------------------------------------------------
 
+// Of each call on a socket. The descriptor is non-blocking; but its number may be that of another one by now, if the program closed it
+// by close(2) and opened another, which nobody has looked at. That must not block the thread, out of tri_close()'s reach.
+constexpr int kNeverBlock = MSG_DONTWAIT;
+constexpr int kSend = MSG_NOSIGNAL | kNeverBlock;
+
 // Far more than any call transfers, and within what the kernel takes as a length.
 constexpr size_t kMost = SSIZE_MAX;
 
@@ -277,7 +282,7 @@ ssize_t read_some(int fd, void* buffer, size_t n, Time deadline) {
     const Stamp stamp = d->side(false).stamp();
     // A try asks the kernel in any case: perhaps nobody polls between two of them.
     if (!d->is_drained(stamp) || deadline == kNoWait || n == 0) {
-      const long r = arch::system_call(SYS_recvfrom, fd, address(buffer), static_cast<long>(n), 0, 0, 0);
+      const long r = arch::system_call(SYS_recvfrom, fd, address(buffer), static_cast<long>(n), kNeverBlock, 0, 0);
       if (TRI_LIKELY(r >= 0)) {
         if (static_cast<size_t>(r) < n && r != 0 && d->short_read_means_empty()) d->set_drained(stamp);
         return r;
@@ -307,14 +312,14 @@ ssize_t read_full(int fd, void* buffer, size_t n, Time deadline) {
 
 ssize_t receive(int fd, void* buffer, size_t n, int flags, sockaddr* from, socklen_t* from_length, Time deadline) {
   return any_call(fd, false, deadline, [=](FdKind) {
-    return arch::system_call(SYS_recvfrom, fd, address(buffer), static_cast<long>(n < kMost ? n : kMost), flags,
-                             address(from), address(from_length));
+    return arch::system_call(SYS_recvfrom, fd, address(buffer), static_cast<long>(n < kMost ? n : kMost),
+                             flags | kNeverBlock, address(from), address(from_length));
   });
 }
 
 ssize_t receive_message(int fd, msghdr* message, int flags, Time deadline) {
   return any_call(fd, false, deadline,
-                  [=](FdKind) { return arch::system_call(SYS_recvmsg, fd, address(message), flags); });
+                  [=](FdKind) { return arch::system_call(SYS_recvmsg, fd, address(message), flags | kNeverBlock); });
 }
 
 // ---- writing --------------------------------------------------------------------------------------------------
@@ -323,9 +328,8 @@ ssize_t write_some(int fd, const void* data, size_t n, Time deadline) {
   if (n > kMost) n = kMost;
   return any_call(fd, true, deadline, [=](FdKind kind) {
     // A closed connection is an error to handle, not the end of the program.
-    return kind == FdKind::kSocket
-               ? arch::system_call(SYS_sendto, fd, address(data), static_cast<long>(n), MSG_NOSIGNAL, 0, 0)
-               : arch::system_call(SYS_write, fd, address(data), static_cast<long>(n));
+    return kind == FdKind::kSocket ? arch::system_call(SYS_sendto, fd, address(data), static_cast<long>(n), kSend, 0, 0)
+                                   : arch::system_call(SYS_write, fd, address(data), static_cast<long>(n));
   });
 }
 
@@ -335,7 +339,7 @@ ssize_t write_vector(int fd, const iovec* vector, int count, Time deadline) {
   message.msg_iov = const_cast<iovec*>(vector);
   message.msg_iovlen = static_cast<size_t>(count);
   return any_call(fd, true, deadline, [=, &message](FdKind kind) {
-    return kind == FdKind::kSocket ? arch::system_call(SYS_sendmsg, fd, address(&message), MSG_NOSIGNAL)
+    return kind == FdKind::kSocket ? arch::system_call(SYS_sendmsg, fd, address(&message), kSend)
                                    : arch::system_call(SYS_writev, fd, address(vector), count);
   });
 }
@@ -352,14 +356,14 @@ ssize_t write_all(int fd, const void* data, size_t n, Time deadline) {
 
 ssize_t send(int fd, const void* data, size_t n, int flags, const sockaddr* to, socklen_t to_length, Time deadline) {
   return any_call(fd, true, deadline, [=](FdKind) {
-    return arch::system_call(SYS_sendto, fd, address(data), static_cast<long>(n < kMost ? n : kMost),
-                             flags | MSG_NOSIGNAL, address(to), static_cast<long>(to_length));
+    return arch::system_call(SYS_sendto, fd, address(data), static_cast<long>(n < kMost ? n : kMost), flags | kSend,
+                             address(to), static_cast<long>(to_length));
   });
 }
 
 ssize_t send_message(int fd, const msghdr* message, int flags, Time deadline) {
   return any_call(fd, true, deadline,
-                  [=](FdKind) { return arch::system_call(SYS_sendmsg, fd, address(message), flags | MSG_NOSIGNAL); });
+                  [=](FdKind) { return arch::system_call(SYS_sendmsg, fd, address(message), flags | kSend); });
 }
 
 // One sendfile(2). It has no flag against SIGPIPE: blocked for the time of the call, the signal is taken back if it came from there.

@@ -89,10 +89,10 @@ class Model {
 
  private:
   static void settle() {
-    // On one P a yield comes back when all others have run until they wait.
+    // On one P a yield comes back when all others have run until they wait, or are preempted.
     do {
       yield();
-    } while (!sched.ps[0].load()->runq.empty() || sched.globq.size() != 0);
+    } while (!sched.ps[0].load()->runq.empty() || global_work());
   }
 
   void start() {

@@ -651,6 +651,31 @@ TEST(Descriptor, ClosingWakesWhoBeginsToWaitAtThatMoment) {
   set_procs(before);
 }
 
+TEST(Descriptor, ANumberThatOthersClosedAndOpenedAgainDoesNotBlockTheThread) {
+  int fd[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd), 0);
+  char c;
+  EXPECT_EQ(read_some(fd[0], &c, 1, kNoWait), -EAGAIN);
+  ASSERT_EQ(::close(fd[0]), 0);  // behind our back: what is known of the number is out of date
+  int again[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, again), 0);
+  ASSERT_EQ(again[0], fd[0]) << "the lowest number that is free";
+  std::atomic<bool> read{false};
+  const TaskId reader = spawn([&read, n = fd[0]] {
+    char it;
+    EXPECT_EQ(read_some(n, &it, 1, soon()), 1);
+    read = true;
+    EXPECT_EQ(read_some(n, &it, 1, soon()), -EBADF);
+  });
+  EXPECT_TRUE(eventually([&] { return someone_waits_on(fd[0]); }));
+  EXPECT_EQ(::write(again[1], "x", 1), 1);
+  EXPECT_TRUE(eventually([&] { return read && someone_waits_on(fd[0]); }));
+  EXPECT_EQ(close_descriptor(fd[0]), 0);
+  EXPECT_EQ(join(reader, soon()), 0);
+  ::close(fd[1]);
+  ::close(again[1]);
+}
+
 #if !defined __SANITIZE_THREAD__  // TSan allows no threads after fork().
 TEST(Descriptor, AForkedChildWaitsByItself) {
   TcpPair p;
