@@ -36,7 +36,7 @@ TEST(Hash, EachBitOfAWordReachesEachBit) {
 }
 
 TEST(Hash, EachBitOfBytesReachesEachBit) {
-  for (const size_t n : {2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 48, 49, 100, 200}) {
+  for (const size_t n : {2U, 3U, 4U, 7U, 8U, 9U, 15U, 16U, 17U, 31U, 33U, 48U, 49U, 100U, 200U}) {
     check_avalanche(n * 8, [n](const void* p) { return hash_bytes(p, n, 0x1234567890abcdef); });
   }
 }
@@ -63,7 +63,7 @@ TEST(Hash, LengthsOfZeroesDiffer) {
 TEST(Hash, NoKeyMakesTheProductZeroForEverySeed) {
   // Words that cancel the published constants: with a constant alone in a factor they would give one hash for all.
   for (const uint64_t constant : {kHash1, kHash2, kHash3, uint64_t{0}}) {
-    for (const size_t n : {16, 32, 64, 96}) {
+    for (const size_t n : {16U, 32U, 64U, 96U}) {
       std::unordered_set<uint64_t> seen;
       for (uint64_t other = 0; other < 100; ++other) {
         std::vector<uint64_t> words(n / 8, constant);
@@ -79,7 +79,7 @@ TEST(Hash, NoKeyMakesTheProductZeroForEverySeed) {
 }
 
 TEST(Hash, CountersAndStridesSpreadOverTheLowAndTheTopBits) {
-  for (const unsigned shift : {0, 3, 12, 20, 32, 40, 48}) {
+  for (const unsigned shift : {0U, 3U, 12U, 20U, 32U, 40U, 48U}) {
     std::vector<unsigned> low(256);
     std::vector<unsigned> top(256);
     for (uint64_t i = 0; i < 65536; ++i) {

@@ -282,8 +282,8 @@ TEST(Map, SizesThatCannotBeAreRefused) {
 }
 
 TEST(Map, PartsOf16AreAlignedTo16) {
-  for (const size_t key : {1, 3, 8, 16, 48, 128, 144, 4096}) {
-    for (const size_t value : {0, 1, 8, 16, 64, 128, 160}) {
+  for (const size_t key : {1U, 3U, 8U, 16U, 48U, 128U, 144U, 4096U}) {
+    for (const size_t value : {0U, 1U, 8U, 16U, 64U, 128U, 160U}) {
       Map* const m = map_create(MapType{KeyKind::kBytes, key, value, nullptr, nullptr}, 0);
       std::vector<unsigned char> k(key);
       for (unsigned i = 0; i < 100; ++i) {
@@ -316,7 +316,7 @@ TEST(Map, AKeyWithoutBytesHasOneEntry) {
 }
 
 TEST(Map, TakeGivesKeyAndValueBack) {
-  for (const size_t size : {8, 200}) {
+  for (const size_t size : {8U, 200U}) {
     Map* const m = map_create(MapType{KeyKind::kBytes, size, size, nullptr, nullptr}, 0);
     std::vector<char> key(size, 'k');
     std::vector<char> value(size, 'v');

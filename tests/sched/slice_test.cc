@@ -35,7 +35,7 @@ TEST(Slice, CapacityFollowsGosRule) {
 }
 
 TEST(Slice, CapacityUsesAllThatTheAllocatorRoundsUpTo) {
-  for (const size_t size : {1, 3, 4, 8, 12, 24, 40, 100, 1000, 5000}) {
+  for (const size_t size : {1U, 3U, 4U, 8U, 12U, 24U, 40U, 100U, 1000U, 5000U}) {
     Slice s{nullptr, 0, 0, size, false};
     std::vector<char> element(size, 'x');
     for (size_t i = 0; i < 3000; ++i) {
