@@ -8,8 +8,8 @@
 
 gdb loads it by itself where it trusts the place that `cmake --install` has put it to (README.md, "In a debugger");
 otherwise: source tri-gdb.py. It reads the library's records by their debug information, so there is nothing in it to be
-kept in step but names: those of fields in sched/g.h, p.h, proc.h and arch/*/saved_frame.h, and of a few variables in g.cc
-and park.cc.
+kept in step but names: those of fields in sched/g.h, p.h, proc.h and arch/*/saved_frame.h, and of a few variables, each
+beside that of a function in the same file.
 
 A goroutine that does not run has its registers on its stack. They are shown by an unwinder, not by writing them into a
 thread: that works in core files, too, and leaves nothing to be put back. While a goroutine is selected, the unwinder says
@@ -64,11 +64,13 @@ def function_symbol(name):
     raise gdb.GdbError(f"{LIBRARY} has no debug information (built as RelWithDebInfo, and not stripped, it has).")
 
 
-def static_variable(function, name):
-    """A variable of internal linkage, of the file that defines the function."""
-    for symbol in function_symbol(function).symtab.static_block():
-        if symbol.name == f"{NS}(anonymous namespace)::{name}":
-            return symbol.value()
+def variable(function, name):
+    """One that the file defines that defines the function. By name alone, gdb may find a mere declaration of it."""
+    symtab = function_symbol(function).symtab
+    for block, full_name in ((symtab.static_block(), f"{NS}(anonymous namespace)::{name}"), (symtab.global_block(), NS + name)):
+        for symbol in block:
+            if symbol.name == full_name and symbol.addr_class != gdb.SYMBOL_LOC_UNRESOLVED:
+                return symbol.value(gdb.selected_frame())  # a thread-local one: the selected thread's
     raise gdb.GdbError(f"{LIBRARY} has no variable {name}: tri-gdb.py is of another version.")
 
 
@@ -135,9 +137,9 @@ class Records:
     """Those of this process, by slot (from 1, as ids have it)."""
 
     def __init__(self):
-        self.count = number(static_variable("g_count()", "slots"))
-        self.chunks = static_variable("g_count()", "chunks")
-        self.per_chunk = int(static_variable("g_count()", "kChunk"))
+        self.count = number(variable("g_count()", "slots"))
+        self.chunks = variable("g_count()", "chunks")
+        self.per_chunk = int(variable("g_count()", "kChunk"))
 
     def __getitem__(self, slot):
         """None if nobody has it."""
@@ -176,7 +178,7 @@ class Clock:
 
     @staticmethod
     def last_read():
-        sched = gdb.lookup_global_symbol(NS + "sched").value()
+        sched = variable("yield()", "sched")
         read = [number(sched["last_poll"])]
         for i in range(sched["ps"].type.range()[1] + 1):
             p = plain(sched["ps"][i])
@@ -364,7 +366,7 @@ class Threads:
     def record_here(wanted):
         """Of a plain thread; unknown where gdb cannot read thread-local variables, for want of a libthread_db."""
         try:
-            address = int(gdb.parse_and_eval(NS + "tri_tls")["g"])
+            address = int(variable(f"ring({NS}M*)", "tri_tls")["g"])
         except gdb.error:
             return None
         return next((g for g in wanted if g.is_thread and g.address == address), None)
