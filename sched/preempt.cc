@@ -62,6 +62,13 @@ bool spare(M* m, const ucontext_t* interrupted) {
   return m->spared++ < kSparedTimes || at - m->spared_since < kSparedFor;
 }
 
+/// Not leave_critical(), which would answer a signal that came meanwhile by another try on top of this one, and so on: it is forgotten. It was
+/// about the slice that is over by now, or nobody is there to give way to. One that comes between the two lines is only late.
+void end_try() {
+  tri_tls.todo = Todo::kNothing;
+  decrement32<offsetof(ThreadWords, critical)>();
+}
+
 /// Gives the P to another M and waits for one. Lock-free state, our spin locks (this thread holds none: not critical) and futexes
 /// only: it runs in a signal handler. Nothing here makes a thread.
 void give_way(G* g) {
@@ -69,15 +76,15 @@ void give_way(G* g) {
   tri_tls.todo = Todo::kNothing;
   M* const m = current_m();
   P* const p = m->p;
-  if (p == nullptr) return leave_critical();
+  if (p == nullptr) return end_try();
   // Not waited for: a thread in fork() holds it, and may itself wait for what was locked by the code that we interrupted.
-  if (!sched.lock.try_lock()) return leave_critical();
+  if (!sched.lock.try_lock()) return end_try();
   M* const other = reserve_m_locked();
   // Without a thread to spare it is another one's turn that was preempted before.
   G* const next = other == nullptr ? sched.pinned.take(1) : nullptr;
   if (other == nullptr && next == nullptr) {
     sched.lock.unlock();
-    return leave_critical();
+    return end_try();
   }
   count.fetch_add(1, std::memory_order_relaxed);
   m->doorbell.store(0, std::memory_order_relaxed);
@@ -101,7 +108,7 @@ void give_way(G* g) {
   g->state.store(GState::kRunning, std::memory_order_relaxed);
   m->p = mine;
   mine->begin_slice();
-  leave_critical();
+  end_try();
 }
 
 // Runs in whatever the thread was doing.

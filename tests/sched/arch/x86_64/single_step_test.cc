@@ -160,6 +160,49 @@ TEST(SingleStep, EachInstructionBetweenDifferentSwitchesLeadsToTheFirstFrame) {
   back->unref();
 }
 
+std::atomic<uintptr_t> deepest{0};
+
+void on_critical_step(int, siginfo_t*, void* context) {
+  if (is_over(context)) return;
+  const auto sp = static_cast<uintptr_t>(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
+  if (sp < deepest) deepest = sp;
+  // What the signal's handler does. Not for ever: what it leads to would not end either.
+  if (in_critical() && ++seen.stops < 5000) tri_tls.todo = Todo::kPreempt;
+}
+
+TEST(SingleStep, OneWhoCannotGiveWayDoesNotTryOnTopOfHisTry) {
+  // As under a debugger, a tracer, or a storm of signals: one at each instruction.
+  set_procs(1);
+  in_goroutine([] {
+    struct sigaction action = {};
+    action.sa_sigaction = on_critical_step;
+    action.sa_flags = SA_SIGINFO;
+    sigaction(SIGTRAP, &action, nullptr);
+    seen.stops = 0;
+    deepest = my_stack = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+    std::atomic<bool> taken{false};
+    std::atomic<bool> over{false};
+    // As fork() does: so nobody can be given the processor.
+    std::thread forking([&] {
+      SpinGuard guard(sched.lock);
+      taken = true;
+      while (!over) {
+      }
+    });
+    while (!taken) {
+    }
+    trap(true);
+    enter_critical();
+    leave_critical();
+    trap(false);
+    over = true;
+    forking.join();
+    EXPECT_GT(seen.stops, 10);
+    EXPECT_LT(seen.stops, 1000);
+    EXPECT_LT(my_stack - deepest, 2048U);
+  });
+}
+
 std::atomic<int> holds{0};   // steps at which this thread held a lock of the allocator
 std::atomic<int> hidden{0};  // of them: not known to be in a slow path
 
