@@ -1,0 +1,165 @@
+// shadow_test.cc - Every word is led to the block that it points into, and to no other.
+#include "gc/shadow.h"
+
+#include <cstring>
+#include <map>
+#include <random>
+#include <vector>
+
+#include "alloc/malloc.h"
+#include "alloc/os/os.h"
+#include "gtest/gtest.h"
+
+namespace tri::gc {
+namespace {
+
+class ShadowTest : public ::testing::Test {
+ protected:
+  ~ShadowTest() override {
+    shadow.end();
+    for (char* p : blocks) deallocate(p);
+  }
+  char* make(size_t n) {
+    auto* const p = static_cast<char*>(allocate(n));
+    memset(p, 0, n);
+    blocks.push_back(p);
+    return p;
+  }
+  void begin() { ASSERT_EQ(shadow.begin(), 0); }
+  bool find(const void* p, Ref* out) { return shadow.find(reinterpret_cast<uintptr_t>(p), out); }
+
+  std::vector<char*> blocks;
+  Shadow shadow;
+};
+
+TEST_F(ShadowTest, EveryByteOfABlockLeadsToIt) {
+  // Every class, every second block of a span left free.
+  std::vector<char*> kept;
+  for (unsigned c = 0; c < kSizeClasses; ++c) {
+    for (int i = 0; i < 5; ++i) {
+      kept.push_back(make(class_size(c)));
+      deallocate(allocate(class_size(c)));
+    }
+  }
+  begin();
+  for (char* const p : kept) {
+    const size_t bytes = usable_size(p);
+    const size_t step = bytes <= 1024 ? 1 : 61;
+    for (size_t at = 0; at < bytes; at += step) {
+      Ref r;
+      ASSERT_TRUE(find(p + at, &r));
+      ASSERT_EQ(r.start, p);
+      ASSERT_EQ(r.bytes, bytes);
+      ASSERT_FALSE(r.is_marked());
+    }
+    Ref last;
+    ASSERT_TRUE(find(p + bytes - 1, &last));
+    ASSERT_EQ(last.start, p);
+  }
+}
+
+TEST_F(ShadowTest, LargeAndHugeBlocksAreFoundFromTheirMiddle) {
+  for (const size_t n : {size_t{40'000}, size_t{1} << 20, size_t{10} << 20, size_t{70} << 20}) {
+    char* const p = static_cast<char*>(allocate(n));
+    blocks.push_back(p);
+  }
+  begin();
+  for (char* const p : blocks) {
+    const size_t bytes = usable_size(p);
+    for (size_t at = 0; at < bytes; at += bytes / 97) {
+      Ref r;
+      ASSERT_TRUE(find(p + at, &r));
+      ASSERT_EQ(r.start, p);
+      ASSERT_EQ(r.bytes, bytes);
+    }
+    Ref r;
+    ASSERT_TRUE(find(p + bytes - 1, &r));
+    ASSERT_EQ(r.start, p);
+    ASSERT_TRUE(r.mark());
+    ASSERT_FALSE(r.mark());
+  }
+}
+
+TEST_F(ShadowTest, WordsThatAreNoPointersLeadNowhere) {
+  make(100);
+  int local = 0;
+  begin();
+  Ref r;
+  for (const uintptr_t word : {uintptr_t{0}, uintptr_t{1}, uintptr_t{4096}, ~uintptr_t{0}, uintptr_t{1} << 63,
+                               reinterpret_cast<uintptr_t>(&local), reinterpret_cast<uintptr_t>(&shadow)}) {
+    EXPECT_FALSE(shadow.find(word, &r)) << word;
+  }
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 100'000; ++i) (void)shadow.find(random() >> (random() % 40), &r);
+}
+
+TEST_F(ShadowTest, FreeBlocksAreMarkedAndOthersAreNot) {
+  std::vector<char*> freed, used;
+  for (const size_t n : {16, 48, 200, 1000, 5000}) {
+    for (int i = 0; i < 200; ++i) {
+      auto* const p = static_cast<char*>(allocate(n));
+      (i % 3 == 0 ? freed : used).push_back(p);
+    }
+  }
+  for (char* const p : freed) deallocate(p);
+  for (char* const p : used) blocks.push_back(p);
+  begin();
+  Ref r;
+  for (char* const p : used) {
+    ASSERT_TRUE(find(p, &r));
+    EXPECT_FALSE(r.is_marked());
+  }
+  for (char* const p : freed) {
+    const bool found = find(p, &r);  // else its span is gone
+    EXPECT_TRUE(!found || r.is_marked());
+  }
+}
+
+TEST_F(ShadowTest, UnmarkedBlocksAreThoseInUse) {
+  std::map<char*, size_t> made;
+  std::mt19937_64 random(2);
+  for (int i = 0; i < 3000; ++i) {
+    char* const p = make(i % 100 == 0 ? 40'000 + random() % 100'000 : 1 + random() % 3000);
+    made[p] = usable_size(p);
+  }
+  std::map<char*, size_t> found;
+  // What the test's own containers are made of does not come from our allocator.
+  begin();
+  shadow.each_unmarked([&](const Ref& r) { found[r.start] = r.bytes; });
+  EXPECT_EQ(shadow.blocks(), found.size());
+  for (const auto& [p, bytes] : made) {
+    ASSERT_TRUE(found.count(p));
+    EXPECT_EQ(found[p], bytes);
+  }
+  Ref r;
+  for (const auto& [p, bytes] : made) {
+    ASSERT_TRUE(find(p, &r));
+    EXPECT_TRUE(r.mark());
+  }
+  size_t left = 0;
+  shadow.each_unmarked([&](const Ref&) { ++left; });
+  EXPECT_EQ(left, found.size() - made.size());
+}
+
+TEST(ShadowLayout, TheReciprocalIsExactForEveryOffset) {
+  for (unsigned c = 0; c < kSizeClasses; ++c) {
+    const uint64_t size = class_size(c);
+    const uint64_t reciprocal = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
+    for (uint64_t offset = 0; offset < class_capacity(c) * size; ++offset) {
+      ASSERT_EQ(offset * reciprocal >> 32, offset / size) << size << " " << offset;
+    }
+  }
+}
+
+TEST_F(ShadowTest, WithoutMemoryItSaysSo) {
+  make(100);
+  for (long n = 0; n < 4; ++n) {
+    os::fail_after(n);
+    EXPECT_EQ(shadow.begin(), -ENOMEM) << n;
+    os::fail_after(-1);
+  }
+  begin();
+}
+
+}  // namespace
+}  // namespace tri::gc
