@@ -117,25 +117,38 @@ bool Shadow::add_far(const Span* s) {
   return true;
 }
 
-void Shadow::mark_free_blocks(const Span* s) {
-  uint32_t in_use = s->carved;
-  Ref r;
+void Shadow::find_free(const Span* s, FreeBlocks* out) {
   // A list ends at what is no link: a thread may have stood in the middle of changing it.
-  const auto mark_list = [&](uint64_t head) {
+  const auto add_list = [&](uint64_t head) {
     uint32_t n = 0;
     for (uint64_t at = head; s->is_block(at) && n < s->carved; ++n) {
-      char* const block = s->block_at(at);
-      if (find(reinterpret_cast<uintptr_t>(block), &r) && r.mark()) --in_use;
-      at = s->load_link(block);
+      out->set(at / s->size - 1, 1);
+      at = s->load_link(s->block_at(at));
     }
   };
-  mark_list(s->free);
-  mark_list(s->remote.load(std::memory_order_relaxed).head());
-  for (uint32_t i = s->carved + 1u; i <= s->capacity(); ++i) {
-    if (find(reinterpret_cast<uintptr_t>(s->block_at(uint64_t{i} * s->size)), &r)) (void)r.mark();
+  add_list(s->free);
+  add_list(s->remote.load(std::memory_order_relaxed).head());
+  out->set(s->carved, s->capacity() - s->carved);
+}
+
+void Shadow::find_free(uintptr_t span, uint32_t layout, FreeBlocks* out) const {
+  const Layout& l = layouts_[layout];
+  if (l.bytes == 0) return;
+  const Span* const s = pagemap::lookup(reinterpret_cast<void*>(span + l.first));
+  if (s != &null_span) find_free(s, out);
+}
+
+void Shadow::mark_free_blocks(const Span* s) {
+  FreeBlocks free;
+  find_free(s, &free);
+  const uint32_t capacity = s->capacity();
+  for (size_t i = free.find(true, 0, capacity); i < capacity; i = free.find(true, i + 1, capacity)) {
+    Ref r;
+    if (find(reinterpret_cast<uintptr_t>(s->block_at((i + 1) * s->size)), &r)) (void)r.mark();
   }
+  const size_t in_use = capacity - free.count(0, capacity);
   blocks_ += in_use;
-  bytes_ += size_t{in_use} * s->size;
+  bytes_ += in_use * s->size;
 }
 
 bool Shadow::find_large(uintptr_t span, Ref* out) const {

@@ -80,10 +80,20 @@ class Shadow {
   void each_unmarked(Fn&& fn) const {
     each_span([&](uintptr_t start, uint32_t layout) { each_block(start, layout, false, fn); });
   }
-  /// The same for those that are, free ones among them.
+  /// The same for those in use that are. Slower: which are free is found out anew.
   template <class Fn>
   void each_marked(Fn&& fn) const {
-    each_span([&](uintptr_t start, uint32_t layout) { each_block(start, layout, true, fn); });
+    each_span([&](uintptr_t start, uint32_t layout) {
+      FreeBlocks free;
+      find_free(start, layout, &free);
+      uint32_t i = 0;
+      each_block(start, layout, true, [&](const Ref& r) {
+        if (layouts_[layout].bytes != 0) {
+          i = static_cast<uint32_t>((reinterpret_cast<uintptr_t>(r.start) - start) / layouts_[layout].bytes);
+        }
+        if (!free.test(i)) fn(r);
+      });
+    });
   }
 
   size_t blocks() const { return blocks_; }  // in use, as the next
@@ -120,9 +130,14 @@ class Shadow {
     out->word = &marks_[granule / 64];
     out->bit = uint64_t{1} << (granule % 64);
   }
+  static constexpr size_t kMaxBlocks = class_capacity(0);
+  using FreeBlocks = PageBits<align_up(kMaxBlocks + 1, size_t{64})>;  // the blocks of a span, from its first
+
   bool add(const Span* s);
   bool add_far(const Span* s);
   bool commit(uintptr_t page, size_t pages);
+  static void find_free(const Span* s, FreeBlocks* out);
+  void find_free(uintptr_t span, uint32_t layout, FreeBlocks* out) const;
   void mark_free_blocks(const Span* s);
   bool find_large(uintptr_t span, Ref* out) const;
   bool find_far(uintptr_t word, Ref* out) const;
