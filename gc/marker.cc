@@ -114,8 +114,7 @@ void Marker::drain() {
   for (;;) {
     Piece piece;
     while (pop(&piece)) {
-      if (TRI_UNLIKELY(piece.bytes > kMaxPiece) &&
-          push_stack({piece.begin + kMaxPiece, piece.bytes - kMaxPiece})) {
+      if (TRI_UNLIKELY(piece.bytes > kMaxPiece) && push_stack({piece.begin + kMaxPiece, piece.bytes - kMaxPiece})) {
         piece.bytes = kMaxPiece;
       }
       scan(piece.begin, piece.bytes);

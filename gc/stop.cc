@@ -49,11 +49,11 @@ constinit Record* records = nullptr;
 
 // The thread that stops, or 0. Who waits for its place does so with signals open, and so is stopped.
 constinit std::atomic<uint32_t> stopper{0};
-constinit std::atomic<size_t> asked{0};        // records in use; who stops
-constinit std::atomic<uint32_t> over{0};       // counts stops that are over; futex of those who are stopped
-constinit std::atomic<uint32_t> answers{0};    // handlers that came to kStopped, and then to kGone; futex of who stops
-constinit std::atomic<uint32_t> awaited{0};    // answers for which to wake it
-constinit size_t stopped = 0;                  // who stops, as the next
+constinit std::atomic<size_t> asked{0};      // records in use; who stops
+constinit std::atomic<uint32_t> over{0};     // counts stops that are over; futex of those who are stopped
+constinit std::atomic<uint32_t> answers{0};  // handlers that came to kStopped, and then to kGone; futex of who stops
+constinit std::atomic<uint32_t> awaited{0};  // answers for which to wake it
+constinit size_t stopped = 0;                // who stops, as the next
 constinit size_t unstopped = 0;
 
 void answer() {

@@ -233,8 +233,8 @@ TEST(Stop, ThreadsThatLibcDoesNotKnowAreStopped) {
   work = 0;
   over = false;
   constexpr size_t kBytes = 64 * 1024;
-  char* const stack = static_cast<char*>(
-      mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
+  char* const stack =
+      static_cast<char*>(mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0));
   ASSERT_NE(stack, MAP_FAILED);
   // Without thread-local storage of its own it shares ours: it must not even look at errno.
   const int id = clone(
