@@ -2,6 +2,7 @@
 #include "alloc/arena.h"
 
 #include "alloc/os/os.h"
+#include "alloc/own_memory.h"
 
 namespace tri::pagemap {
 
@@ -46,7 +47,7 @@ std::atomic<Arena*>* arena_entry_of(const void* p) {
 /// before it is used.
 void* map_sparse(size_t bytes) {
   void* p = os::reserve(bytes, os::page_size());
-  if (p == nullptr || os::make_readable(p, bytes)) return p;
+  if (p == nullptr || (os::make_readable(p, bytes) && own_memory::add(p, bytes))) return p;
   os::unmap(p, bytes);
   return nullptr;
 }
@@ -107,6 +108,10 @@ bool prepare(const void* p, size_t bytes) {
   if (!make_writable(&table[slot], sizeof(*table))) return false;
   auto* leaf = static_cast<Leaf*>(os::map(kLeafBytes, os::page_size()));
   if (leaf == nullptr) return false;
+  if (!own_memory::add(leaf, kLeafBytes)) {
+    os::unmap(leaf, kLeafBytes);
+    return false;
+  }
   table[slot].store(leaf, std::memory_order_release);
   return true;
 }

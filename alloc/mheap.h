@@ -87,6 +87,10 @@ class MHeap {
   template <class Fn>
   void each_span(Fn&& fn);
 
+  /// Calls fn(start, bytes) for all memory in which blocks may lie, and in which nothing else does: the same rules.
+  template <class Fn>
+  void each_range(Fn&& fn);
+
   void set_huge_pages(HugePages policy) { huge_pages_ = policy; }
   HugePages huge_pages() const { return huge_pages_; }
 
@@ -153,6 +157,21 @@ void MHeap::each_span(Fn&& fn) {
     }
   }
   huge_.each([&](Span* s) { fn(s); });
+}
+
+template <class Fn>
+void MHeap::each_range(Fn&& fn) {
+  LockGuard guard(lock_);
+  for (size_t a = 0; a < pages_.arena_count(); ++a) {
+    const Arena* const arena = pages_.arena(a);
+    // What is not committed is nobody's, or of no use to anybody yet.
+    for (size_t page = arena->committed.find(true, 0, kArenaPages); page < kArenaPages;) {
+      const size_t end = arena->committed.find(false, page, kArenaPages);
+      fn(arena->address(page), (end - page) * kPageSize);
+      page = arena->committed.find(true, end, kArenaPages);
+    }
+  }
+  huge_.each([&](const Span* s) { fn(s->start, s->bytes); });
 }
 
 }  // namespace tri

@@ -2,14 +2,21 @@
 #include "alloc/page_alloc.h"
 
 #include "alloc/os/os.h"
+#include "alloc/own_memory.h"
 
 namespace tri {
 
 bool PageAlloc::add(Arena* arena) {
   if (arena_count_ == kMaxArenas) return false;
   if (arenas_ == nullptr) {
-    arenas_ = static_cast<ArenaEntry*>(os::reserve(kMaxArenas * sizeof(ArenaEntry), os::page_size()));
-    if (arenas_ == nullptr) return false;
+    constexpr size_t kBytes = kMaxArenas * sizeof(ArenaEntry);
+    auto* const entries = static_cast<ArenaEntry*>(os::reserve(kBytes, os::page_size()));
+    if (entries == nullptr) return false;
+    if (!own_memory::add(entries, kBytes)) {
+      os::unmap(entries, kBytes);
+      return false;
+    }
+    arenas_ = entries;
   }
   if (arena_count_ == committed_entries_) {
     if (!os::commit(arenas_ + committed_entries_, os::page_size())) return false;

@@ -90,6 +90,7 @@ class SlowPath {
 };
 
 /// Called before fork(), and after it on both sides (see fork.cc). Lock-free state and our own locks only.
+/// The first two also by who stops all other threads (gc/): between them nobody holds a lock of the allocator's but the caller.
 void fork_prepare();
 void fork_parent();
 void fork_child();

@@ -4,6 +4,7 @@
 #include <new>
 
 #include "alloc/os/os.h"
+#include "alloc/own_memory.h"
 
 namespace tri::sched {
 namespace {
@@ -25,6 +26,10 @@ G* make_g() {
   if (chunk == nullptr) {
     chunk = static_cast<G*>(os::map(sizeof(G) * kChunk, os::page_size()));
     if (chunk == nullptr) return nullptr;
+    if (!own_memory::add(chunk, sizeof(G) * kChunk)) {  // who was a goroutine keeps nothing alive
+      os::unmap(chunk, sizeof(G) * kChunk);
+      return nullptr;
+    }
     chunks[i / kChunk].store(chunk, std::memory_order_relaxed);
   }
   G* const g = ::new (static_cast<void*>(chunk + i % kChunk)) G;

@@ -16,6 +16,7 @@
 #include "alloc/base/print.h"
 #include "alloc/malloc.h"
 #include "alloc/os/os.h"
+#include "alloc/own_memory.h"
 #include "sched/m.h"
 #include "tri_arch.h"
 
@@ -130,6 +131,10 @@ char* carve(Pool& pool, uint32_t bytes) {
     size_t got = chunk;
     if (p == nullptr && chunk > bytes) p = static_cast<char*>(os::map(got = bytes, os::page_size()));
     if (p == nullptr) return nullptr;
+    if (!own_memory::add(p, got)) {  // of a stack, only the part in use may keep something alive
+      os::unmap(p, got);
+      return nullptr;
+    }
     // A huge page would make one touched stack cost 2 MiB.
     os::advise_huge(p, got, -1);
     reserved.fetch_add(got, std::memory_order_relaxed);
