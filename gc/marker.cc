@@ -61,6 +61,12 @@ void Marker::add_roots(const void* begin, const void* end) {
   if (first < last && !push_stack({at, last - first})) scan(at, last - first);
 }
 
+void Marker::scan_roots(const void* begin, const void* end) {
+  const uintptr_t first = align_up(reinterpret_cast<uintptr_t>(begin), sizeof(uintptr_t));
+  const uintptr_t last = align_down(reinterpret_cast<uintptr_t>(end), sizeof(uintptr_t));
+  if (first < last) scan(reinterpret_cast<const char*>(first), last - first);
+}
+
 // ---- what is to be scanned ----------------------------------------------------------------------------------------
 
 [[gnu::always_inline]] inline void Marker::push(const char* begin, size_t bytes) {

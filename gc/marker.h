@@ -31,6 +31,8 @@ class Marker {
 
   /// Whatever the aligned words of [begin, end) point to is reached. The memory must be readable.
   void add_roots(const void* begin, const void* end);
+  /// The same, of memory that is gone after the call.
+  void scan_roots(const void* begin, const void* end);
   /// The contents of a block, whether it is marked or not.
   void add_block(const Ref& r) { add_roots(r.start, r.start + r.bytes); }
   /// Follows all that was added. Everything reachable is marked then.

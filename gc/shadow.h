@@ -46,6 +46,7 @@ struct Ref {
     if ((word->load(std::memory_order_relaxed) & bit) != 0) return false;
     return (word->fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
   }
+  void unmark() const { word->fetch_and(~bit, std::memory_order_relaxed); }
   bool is_marked() const { return (word->load(std::memory_order_relaxed) & bit) != 0; }
 };
 

@@ -12,6 +12,7 @@
 #include "alloc/base/check.h"
 #include "alloc/base/sys.h"
 #include "alloc/os/os.h"
+#include "alloc/own_memory.h"
 #include "gc/tasks.h"
 #include "stopped_frame.h"
 #include "tri_arch.h"
@@ -32,12 +33,15 @@ struct Record {
   uint32_t id = 0;  // who stops
   // The thread, before it becomes kStopped.
   uintptr_t sp = 0;
+  uintptr_t thread_pointer = 0;
   const ucontext_t* registers = nullptr;
 };
 
 constexpr size_t kMaxThreads = size_t{1} << 16;  // 2 MiB of addresses; pages as they are used
 // A thread that is ready to run gets its turn within this, on any machine that is of use.
 constexpr int64_t kPatience = 2'000'000'000;
+// And one that sleeps in the kernel comes out of it within this, but for vfork(), whose caller holds everything up for as long.
+constexpr int64_t kKernelPatience = 100'000'000;
 // When to look first for threads that will not answer. Most answer within microseconds.
 constexpr int64_t kFirstLook = 2'000'000;
 // Tries to send a signal while the queue of those that wait is full: the limit is the user's, for all of his processes.
@@ -73,6 +77,7 @@ void on_stop(int, siginfo_t* info, void* context) {
   Record& r = records[value % kMaxThreads];
   r.registers = static_cast<const ucontext_t*>(context);
   r.sp = stack_pointer(r.registers);
+  r.thread_pointer = reinterpret_cast<uintptr_t>(__builtin_thread_pointer());
   State state = State::kAsked;
   // release: who stops reads what stands above, and what the thread wrote before.
   if (!r.state.compare_exchange_strong(state, State::kStopped, std::memory_order_acq_rel, std::memory_order_relaxed))
@@ -99,11 +104,17 @@ bool choose_signal() {
   return false;
 }
 
+/// By who has the stopper's place: the handler, and the memory for the records.
 int prepare() {
   if (!choose_signal()) return -EINVAL;
   if (records == nullptr) {
     records = static_cast<Record*>(os::map(kMaxThreads * sizeof(Record), os::page_size()));
     if (records == nullptr) return -ENOMEM;
+    if (!own_memory::add(records, kMaxThreads * sizeof(Record))) {
+      os::unmap(records, kMaxThreads * sizeof(Record));
+      records = nullptr;
+      return -ENOMEM;
+    }
   }
   if (installed == stop_signal) return 0;
   struct sigaction action = {};
@@ -169,14 +180,28 @@ long ask_new() {
   return too_many ? -EAGAIN : static_cast<long>(asked_count() - before);
 }
 
+/// How long to wait for a thread that is in this state.
+constexpr int64_t patience(TaskState state) {
+  switch (state) {
+    case TaskState::kMayAnswer:
+      return kPatience;
+    case TaskState::kInKernel:
+      return kKernelPatience;
+    case TaskState::kDeaf:
+    case TaskState::kEnded:
+      break;
+  }
+  return 0;
+}
+
 /// Gives those up that will not answer.
-void give_up(bool all) {
+void give_up(int64_t waited) {
   for (size_t i = 0; i < asked_count(); ++i) {
     Record& r = records[i];
     State state = State::kAsked;
     if (r.state.load(std::memory_order_relaxed) != state) continue;
     const TaskState what = task_state(r.id, stop_signal);
-    if (what == TaskState::kMayAnswer && !all) continue;
+    if (waited < patience(what)) continue;
     const State given_up = what == TaskState::kEnded ? State::kEnded : State::kGivenUp;
     (void)r.state.compare_exchange_strong(state, given_up, std::memory_order_relaxed);
   }
@@ -200,9 +225,26 @@ void wait_while_any(State state) {
     if (answers.load(std::memory_order_seq_cst) != seen) continue;
     sys::futex_wait(&answers, seen, pause);
     if (state != State::kAsked || answers.load(std::memory_order_relaxed) != seen) continue;
-    give_up(os::now_ns() - begin > kPatience);
+    give_up(os::now_ns() - begin);
     if (pause < kPatience / 16) pause *= 2;
   }
+}
+
+/// False if it is the caller's already.
+bool take_place() {
+  const uint32_t me = sys::thread_id();
+  if (stopper.load(std::memory_order_relaxed) == me) return false;
+  for (;;) {
+    uint32_t other = 0;
+    // acquire: pairs with the release in leave_place(): the records are free.
+    if (stopper.compare_exchange_weak(other, me, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    if (other != 0) sys::futex_wait(&stopper, other, -1);
+  }
+}
+
+void leave_place() {
+  stopper.store(0, std::memory_order_release);  // pairs with the acquire in take_place()
+  sys::futex_wake(&stopper, 1);
 }
 
 }  // namespace
@@ -217,21 +259,15 @@ size_t unstopped_count() { return unstopped; }
 bool stopped_thread(size_t i, StoppedThread* out) {
   const Record& r = records[i];
   if (r.state.load(std::memory_order_acquire) != State::kStopped) return false;
-  *out = {r.id, r.sp, r.registers, registers_end(r.registers)};
+  *out = {r.id, r.sp, r.thread_pointer, r.registers, registers_end(r.registers)};
   return true;
 }
 
-int stop_world() {
-  const uint32_t me = sys::thread_id();
-  if (stopper.load(std::memory_order_relaxed) == me) return -EBUSY;
-  for (;;) {
-    uint32_t other = 0;
-    // acquire: pairs with the release in resume_world(): the records are free.
-    if (stopper.compare_exchange_weak(other, me, std::memory_order_acquire, std::memory_order_relaxed)) break;
-    if (other != 0) sys::futex_wait(&stopper, other, -1);
-  }
+int stop_world(void (*lock)(), void (*unlock)()) {
+  if (!take_place()) return -EBUSY;
   answers.store(0, std::memory_order_relaxed);
   long r = prepare();
+  if (lock != nullptr) lock();
   // Threads make threads: only a round that finds no new one has found them all.
   while (r == 0) {
     const long n = ask_new();
@@ -239,6 +275,7 @@ int stop_world() {
     if (n == 0) break;
     if (n < 0) r = n;
   }
+  if (unlock != nullptr) unlock();
   if (r != 0) {
     resume_world();
     return static_cast<int>(r);
@@ -254,8 +291,7 @@ void resume_world() {
   wait_while_any(State::kStopped);
   asked.store(0, std::memory_order_relaxed);
   stopped = unstopped = 0;
-  stopper.store(0, std::memory_order_release);  // pairs with the acquire in stop_world()
-  sys::futex_wake(&stopper, 1);
+  leave_place();
 }
 
 void stop_reset_after_fork() {

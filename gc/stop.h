@@ -32,6 +32,7 @@ namespace tri::gc {
 struct StoppedThread {
   uint32_t id;
   uintptr_t sp;                 // of the code that was interrupted
+  uintptr_t thread_pointer;     // where its thread-local storage is
   const ucontext_t* registers;  // all of them, vector registers included, lie from here to registers_end
   const char* registers_end;
 };
@@ -41,8 +42,9 @@ void set_stop_signal(int signal);
 int get_stop_signal();
 
 /// Stops all other threads. 0; -EBUSY: the caller is in a stop of its own already; -ENOMEM; -ENOENT: no /proc; -EINVAL: the signal is none.
-/// One thread at a time: others that call it wait, and are stopped in there.
-[[nodiscard]] int stop_world();
+/// One thread at a time: others that call it wait, and are stopped in there. lock() takes what no thread may hold when it stands, and unlock()
+/// releases it again once all do (also on errors).
+[[nodiscard]] int stop_world(void (*lock)() = nullptr, void (*unlock)() = nullptr);
 /// Lets them go on. By who stopped them.
 void resume_world();
 

@@ -49,7 +49,7 @@ TaskState task_state(uint32_t id, int signal) {
   const char* const state = find(text, "\nState:\t");
   const char* blocked = find(text, "\nSigBlk:\t");
   if (state == nullptr || blocked == nullptr || *state == 'Z' || *state == 'X') return TaskState::kEnded;
-  if (*state == 'D') return TaskState::kDeaf;
+  if (*state == 'D') return TaskState::kInKernel;
   if (*state != 'S') return TaskState::kMayAnswer;
   uint64_t mask = 0;
   for (; *blocked != '\n' && *blocked != 0; ++blocked) {

@@ -11,7 +11,8 @@ namespace tri::gc {
 
 enum class TaskState : uint8_t {
   kEnded,      // or about to: a main thread that has left by pthread_exit() is there, but never runs again
-  kDeaf,       // sleeps, and no signal reaches it, or it blocks this one
+  kDeaf,       // sleeps, and blocks this signal
+  kInKernel,   // sleeps where no signal reaches it: for its memory or its disk, which is short, or in vfork()
   kMayAnswer,  // runs, or blocks it only while it runs
 };
 TaskState task_state(uint32_t id, int signal);

@@ -1,0 +1,139 @@
+// leaks.cc - See leaks.h.
+#include "gc/leaks.h"
+
+#include <cerrno>
+
+#include "alloc/mheap.h"
+#include "alloc/os/os.h"
+#include "alloc/thread.h"
+#include "gc/marker.h"
+#include "gc/roots.h"
+#include "gc/shadow.h"
+#include "gc/stop.h"
+
+namespace tri::gc {
+namespace {
+
+/// A block that was freed, and is on its way to its owner in some thread's batch: on no list yet.
+bool is_on_its_way(const Ref& r) {
+  const Span* const s = pagemap::lookup(r.start);
+  return s->kind == SpanKind::kSmall && s->is_link(s->load_link(r.start));
+}
+
+size_t array_bytes(size_t n) { return align_up(n * sizeof(Leak), os::page_size()); }
+
+// The memory of others, as it stands: not for the sanitizers to judge.
+template <class Fn>
+[[gnu::no_sanitize("address", "thread")]] void each_word(const Leak& leak, Fn&& fn) {
+  const auto* const words = static_cast<const uintptr_t*>(leak.block);
+  for (size_t i = 0; i < leak.bytes / sizeof(uintptr_t); ++i) fn(words[i]);
+}
+
+}  // namespace
+
+Leaks::~Leaks() {
+  if (leaks_ != nullptr) os::unmap(leaks_, array_bytes(room_));
+}
+
+int Leaks::find() {
+  __builtin_unwind_init();  // the registers that calls preserve are in this frame
+  return find_below();
+}
+
+[[gnu::noinline]] int Leaks::find_below() {
+  own_sp_ = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+  if (in_slow_path()) return -EAGAIN;
+  // Nobody is within the allocator when the world stops, so that its lists can be read, and its locks are free.
+  if (const int error = stop_world(fork_prepare, fork_parent); error != 0) return error;
+  const int error = find_stopped();
+  unstopped_ = unstopped_count();
+  resume_world();
+  return error;
+}
+
+int Leaks::find_stopped() {
+  Roots roots;
+  if (const int error = roots.find(own_sp_); error != 0) return error;
+  Shadow shadow;
+  if (const int error = shadow.begin(); error != 0) return error;
+  {
+    Marker marker(shadow);
+    roots.each(
+        {[](void* arg, const void* begin, const void* end) { static_cast<Marker*>(arg)->scan_roots(begin, end); },
+         &marker});
+    marker.drain();
+  }
+  blocks_ = shadow.blocks();
+  bytes_ = shadow.bytes();
+  const int error = list_lost(shadow);
+  if (error == 0) attribute(shadow);
+  shadow.end();
+  return error;
+}
+
+int Leaks::list_lost(Shadow& shadow) {
+  size_t n = 0;
+  shadow.each_unmarked([&](const Ref& r) { n += !is_on_its_way(r); });
+  if (n == 0) return 0;
+  leaks_ = static_cast<Leak*>(os::map(array_bytes(n), os::page_size()));
+  if (leaks_ == nullptr) return -ENOMEM;
+  shadow.each_unmarked([&](const Ref& r) {
+    if (is_on_its_way(r)) {
+      (void)r.mark();
+    } else if (room_ < n) {
+      leaks_[room_++] = {r.start, r.bytes, 0, 0, false};
+    }
+  });
+  return 0;
+}
+
+void Leaks::attribute(Shadow& shadow) {
+  const auto ref_of = [&](const Leak& leak) {
+    Ref r;
+    (void)shadow.find(reinterpret_cast<uintptr_t>(leak.block), &r);
+    return r;
+  };
+  // Their marks are free for another use: first to say that another lost block points here.
+  for (size_t i = 0; i < room_; ++i) {
+    each_word(leaks_[i], [&](uintptr_t word) {
+      Ref r;
+      if (shadow.find(word, &r) && r.start != leaks_[i].block) (void)r.mark();
+    });
+  }
+  for (size_t i = 0; i < room_; ++i) {
+    const Ref r = ref_of(leaks_[i]);
+    leaks_[i].is_direct = !r.is_marked();
+    r.unmark();
+  }
+  // And then, to say that it was counted.
+  Marker marker(shadow);
+  const auto count_from = [&](Leak& leak) {
+    const Ref r = ref_of(leak);
+    const uint64_t blocks = marker.blocks();
+    const uint64_t bytes = marker.bytes();
+    (void)r.mark();
+    marker.add_block(r);
+    marker.drain();
+    leak.indirect_blocks = marker.blocks() - blocks;
+    leak.indirect_bytes = marker.bytes() - bytes;
+  };
+  for (size_t i = 0; i < room_; ++i) {
+    if (leaks_[i].is_direct) count_from(leaks_[i]);
+  }
+  // What is left is in a circle, or hangs on one.
+  for (size_t i = 0; i < room_; ++i) {
+    if (ref_of(leaks_[i]).is_marked()) continue;
+    leaks_[i].is_direct = true;
+    count_from(leaks_[i]);
+  }
+  for (size_t i = 0; i < room_; ++i) {
+    const Leak leak = leaks_[i];
+    if (!leak.is_direct) continue;
+    leaks_[direct_++] = leak;
+    direct_bytes_ += leak.bytes;
+    indirect_ += leak.indirect_blocks;
+    indirect_bytes_ += leak.indirect_bytes;
+  }
+}
+
+}  // namespace tri::gc

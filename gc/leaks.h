@@ -1,0 +1,73 @@
+// leaks.h - Which blocks nothing reaches, and what hangs on each of them.
+//
+// The world stands still while the program's memory is marked (marker.h) from all of its roots (roots.h). What has no mark then is lost: no
+// thread can free it any more. Nothing is changed by that, so a root that was missed costs a false report and no more.
+//
+// A leak is direct if no other lost block points to it; what only lost blocks point to is indirect, and is counted with one
+// direct leak that leads to it. Of blocks that lead to each other in a circle, the first counts as direct.
+//
+// Not found: what a stale word still points to, in a register, in a dead variable that no call has overwritten, or by chance.
+//
+// See gc.h for the overview. Used by: shim.
+#ifndef TRI_GC_LEAKS_H
+#define TRI_GC_LEAKS_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tri::gc {
+
+struct Leak {
+  const void* block;
+  size_t bytes;            // usable
+  size_t indirect_blocks;  // what hangs on it
+  size_t indirect_bytes;
+  bool is_direct;
+};
+
+class Leaks {
+ public:
+  Leaks() = default;
+  ~Leaks();
+  Leaks(const Leaks&) = delete;
+  Leaks& operator=(const Leaks&) = delete;
+
+  /// Looks for them. 0; -EAGAIN in a signal handler that interrupted the allocator; else the errors of stop_world(). Once. No lock may be
+  /// held, and a goroutine must not lose its thread meanwhile.
+  [[nodiscard]] int find();
+
+  /// Direct ones, by address. The blocks are there as long as the program keeps its hands off them, which it must: it lost them.
+  const Leak* begin() const { return leaks_; }
+  const Leak* end() const { return leaks_ + direct_; }
+
+  size_t direct_blocks() const { return direct_; }
+  size_t direct_bytes() const { return direct_bytes_; }
+  size_t indirect_blocks() const { return indirect_; }
+  size_t indirect_bytes() const { return indirect_bytes_; }
+  /// All blocks in use, lost or not.
+  size_t blocks() const { return blocks_; }
+  size_t bytes() const { return bytes_; }
+  /// Threads that could not be stopped: what only they hold may be among the leaks.
+  size_t unstopped_threads() const { return unstopped_; }
+
+ private:
+  int find_below();
+  int find_stopped();
+  int list_lost(class Shadow& shadow);
+  void attribute(class Shadow& shadow);
+
+  uintptr_t own_sp_ = 0;
+  Leak* leaks_ = nullptr;  // all lost blocks; once attributed, the direct ones
+  size_t room_ = 0;        // of all lost blocks
+  size_t direct_ = 0;
+  size_t direct_bytes_ = 0;
+  size_t indirect_ = 0;
+  size_t indirect_bytes_ = 0;
+  size_t blocks_ = 0;
+  size_t bytes_ = 0;
+  size_t unstopped_ = 0;
+};
+
+}  // namespace tri::gc
+
+#endif

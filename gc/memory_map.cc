@@ -1,0 +1,191 @@
+// memory_map.cc - See memory_map.h. Linux's Documentation/admin-guide/mm/pagemap.rst describes what is asked here.
+#include "gc/memory_map.h"
+
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "alloc/base/bits.h"
+#include "alloc/base/line_reader.h"
+#include "alloc/os/os.h"
+#include "tri_arch.h"
+
+namespace tri::gc {
+namespace {
+
+using arch::system_call;
+
+// ---- /proc/self/maps
+
+/// "7f12a000-7f12b000 rw-p 00000000 08:01 1234   /usr/lib/x.so"
+bool parse(const char* line, Mapping* out) {
+  const char* s = line;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  if (!parse_hex(&s, &begin) || *s++ != '-' || !parse_hex(&s, &end) || *s++ != ' ' || strlen(s) < 4) return false;
+  const char* name = strpbrk(s, "/[");
+  if (name == nullptr) name = "";
+  const auto starts = [&](const char* with) { return strncmp(name, with, strlen(with)) == 0; };
+  // The kernel's own pages ([vvar], [vdso]) hold nothing of the program's; a device may mind being read.
+  const bool is_device = starts("/dev/") && !starts("/dev/shm/") && !starts("/dev/zero");
+  *out = {begin,
+          end,
+          s[0] == 'r' && !starts("[v") && !is_device,
+          s[0] == 'r' || s[1] == 'w' || s[2] == 'x',
+          s[3] == 's',
+          starts("[stack]")};
+  return true;
+}
+
+// ---- /proc/self/pagemap
+
+constexpr uint64_t kPresent = uint64_t{1} << 63;
+constexpr uint64_t kSwapped = uint64_t{1} << 62;
+constexpr uint64_t kOfFile = uint64_t{1} << 61;  // or shared
+
+// ioctl(PAGEMAP_SCAN), since Linux 6.7: newer than the headers that this is built with may be.
+struct PageRegion {
+  uint64_t start;
+  uint64_t end;
+  uint64_t categories;
+};
+struct ScanArg {
+  uint64_t size;
+  uint64_t flags;
+  uint64_t start;
+  uint64_t end;
+  uint64_t walk_end;
+  uint64_t vec;
+  uint64_t vec_len;
+  uint64_t max_pages;
+  uint64_t category_inverted;
+  uint64_t category_mask;
+  uint64_t category_anyof_mask;
+  uint64_t return_mask;
+};
+constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArg);
+constexpr uint64_t kPageIsFile = 1 << 2;
+constexpr uint64_t kPageIsPresent = 1 << 3;
+constexpr uint64_t kPageIsSwapped = 1 << 4;
+constexpr uint64_t kPageIsZero = 1 << 5;
+
+int open_for_reading(const char* path) {
+  return static_cast<int>(system_call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(path), O_RDONLY | O_CLOEXEC));
+}
+
+long read_at(int fd, void* to, size_t bytes, uint64_t offset) {
+  return system_call(SYS_pread64, fd, reinterpret_cast<long>(to), static_cast<long>(bytes), static_cast<long>(offset));
+}
+
+}  // namespace
+
+// ---- mappings -----------------------------------------------------------------------------------------------------
+
+int MemoryMap::read() {
+  release();
+  size_t lines = 0;
+  {
+    LineReader maps("/proc/self/maps");
+    if (!maps.is_open()) return -ENOENT;
+    while (maps.next() != nullptr) ++lines;
+  }
+  const size_t room = lines + 16;  // this very mapping, and what it may divide
+  bytes_ = align_up(room * sizeof(Mapping), os::page_size());
+  mappings_ = static_cast<Mapping*>(os::map(bytes_, os::page_size()));
+  if (mappings_ == nullptr) return -ENOMEM;
+  const auto own = reinterpret_cast<uintptr_t>(mappings_);
+  LineReader maps("/proc/self/maps");
+  while (const char* line = maps.next()) {
+    Mapping m;
+    if (!parse(line, &m) || count_ + 1 >= room) continue;
+    if (!m.contains(own)) {
+      mappings_[count_++] = m;
+      continue;
+    }
+    Mapping below = m;
+    below.end = own;
+    m.begin = own + bytes_;
+    if (below.begin < below.end) mappings_[count_++] = below;
+    if (m.begin < m.end) mappings_[count_++] = m;
+  }
+  return 0;
+}
+
+void MemoryMap::release() {
+  if (mappings_ != nullptr) os::unmap(mappings_, bytes_);
+  mappings_ = nullptr;
+  count_ = 0;
+}
+
+// ---- pages --------------------------------------------------------------------------------------------------------
+
+PageReader::PageReader()
+    : pages_(open_for_reading("/proc/self/pagemap")), memory_(open_for_reading("/proc/self/mem")) {}
+
+PageReader::~PageReader() {
+  if (pages_ >= 0) system_call(SYS_close, pages_);
+  if (memory_ >= 0) system_call(SYS_close, memory_);
+}
+
+bool PageReader::next_run(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out) {
+  if (can_scan_) {
+    const bool found = next_scanned(m, at, end, out);
+    if (can_scan_) return found;
+  }
+  return next_listed(m, at, end, out);
+}
+
+bool PageReader::next_scanned(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out) {
+  PageRegion region;
+  ScanArg arg = {};
+  arg.size = sizeof arg;
+  arg.start = *at;
+  arg.end = end;
+  arg.vec = reinterpret_cast<uint64_t>(&region);
+  arg.vec_len = 1;
+  arg.category_inverted = arg.category_mask = m.shared ? kPageIsZero : kPageIsZero | kPageIsFile;
+  arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
+  arg.return_mask = kPageIsPresent;
+  const long n = system_call(SYS_ioctl, pages_, static_cast<long>(kPagemapScan), reinterpret_cast<long>(&arg));
+  can_scan_ = n >= 0;
+  if (n <= 0) return false;
+  *at = region.end;
+  *out = {region.start, region.end, (region.categories & kPageIsPresent) != 0};
+  return true;
+}
+
+bool PageReader::next_listed(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out) {
+  const size_t page = os::page_size();
+  *out = {0, 0, false};
+  while (*at < end) {
+    uint64_t entries[512];
+    const size_t left = (end - *at) / page;
+    const size_t wanted = left < 512 ? left : 512;
+    const long got = read_at(pages_, entries, wanted * sizeof entries[0], *at / page * sizeof entries[0]);
+    const size_t n = got > 0 ? static_cast<size_t>(got) / sizeof entries[0] : 0;
+    // Without the list, all of it may be in use.
+    for (size_t i = n; i < wanted; ++i) entries[i] = kSwapped;
+    for (size_t i = 0; i < wanted; ++i, *at += page) {
+      const bool present = (entries[i] & kPresent) != 0;
+      const bool written =
+          (entries[i] & (kPresent | kSwapped)) != 0 && (m.shared || n == 0 || (entries[i] & kOfFile) == 0);
+      if (out->begin == 0 && written) {
+        *out = {*at, *at + page, present};
+      } else if (out->begin != 0) {
+        if (!written || present != out->present) return true;
+        out->end += page;
+      }
+    }
+  }
+  return out->begin != 0;
+}
+
+size_t PageReader::copy(uintptr_t from, size_t bytes) {
+  const long n = read_at(memory_, copy_, bytes, from);
+  return n > 0 ? static_cast<size_t>(n) : 0;
+}
+
+}  // namespace tri::gc

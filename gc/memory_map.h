@@ -1,0 +1,102 @@
+// memory_map.h - What is mapped into this process, and which of it holds something.
+//
+// A picture of /proc/self/maps, taken while all other threads stand still. Of a mapping, only pages that this process has written to may hold
+// its pointers; the kernel knows which those are, so that a sparse mapping of many gigabytes costs little, and nothing that
+// could fault is touched: neither guard pages, nor the end of a file that was cut, nor what a device shows.
+//
+// See gc.h for the overview. Used by: roots.
+#ifndef TRI_GC_MEMORY_MAP_H
+#define TRI_GC_MEMORY_MAP_H
+
+#include <cstddef>
+#include <cstdint>
+
+#include "alloc/base/bits.h"
+#include "alloc/os/os.h"
+
+namespace tri::gc {
+
+struct Mapping {
+  uintptr_t begin;
+  uintptr_t end;
+  bool readable;
+  bool accessible;  // in any way; guards of stacks are not
+  bool shared;
+  bool main_stack;  // the main thread's, which grows downward
+
+  bool contains(uintptr_t p) const { return p - begin < end - begin; }
+};
+
+class MemoryMap {
+ public:
+  /// Takes the picture. 0, -ENOMEM, or -ENOENT: no /proc. Its own memory is not in it.
+  [[nodiscard]] int read();
+  void release();
+  ~MemoryMap() { release(); }
+  MemoryMap() = default;
+  MemoryMap(const MemoryMap&) = delete;
+  MemoryMap& operator=(const MemoryMap&) = delete;
+
+  /// By address.
+  const Mapping* begin() const { return mappings_; }
+  const Mapping* end() const { return mappings_ + count_; }
+
+ private:
+  Mapping* mappings_ = nullptr;
+  size_t count_ = 0;
+  size_t bytes_ = 0;
+};
+
+/// Reads what pages of mappings hold.
+class PageReader {
+ public:
+  PageReader();
+  ~PageReader();
+  PageReader(const PageReader&) = delete;
+  PageReader& operator=(const PageReader&) = delete;
+
+  /// Calls fn(begin, end) for all memory of [begin, end), of this mapping, that the process may have written to: in place, or, what is not
+  /// in memory just now, in a copy that is gone after the call.
+  template <class Fn>
+  void each_written(const Mapping& m, uintptr_t begin, uintptr_t end, Fn&& fn) {
+    const size_t page = os::page_size();
+    for (uintptr_t at = align_down(begin, page); at < end;) {
+      Run run;
+      if (!next_run(m, &at, align_up(end, page), &run)) return;
+      if (run.begin < begin) run.begin = begin;
+      if (run.end > end) run.end = end;
+      if (run.present) {
+        fn(reinterpret_cast<const char*>(run.begin), reinterpret_cast<const char*>(run.end));
+        continue;
+      }
+      for (uintptr_t from = run.begin; from < run.end; from += kCopyBytes) {
+        const size_t bytes = run.end - from < kCopyBytes ? run.end - from : kCopyBytes;
+        const size_t n = copy(from, bytes);
+        if (n != 0) fn(copy_, copy_ + n);
+      }
+    }
+  }
+
+ private:
+  struct Run {
+    uintptr_t begin;
+    uintptr_t end;
+    bool present;
+  };
+  static constexpr size_t kCopyBytes = 4096;
+
+  /// The next written pages from *at on, which moves behind them; false if there are none.
+  bool next_run(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
+  bool next_scanned(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
+  bool next_listed(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
+  size_t copy(uintptr_t from, size_t bytes);
+
+  int pages_;   // /proc/self/pagemap
+  int memory_;  // /proc/self/mem
+  bool can_scan_ = true;
+  alignas(16) char copy_[kCopyBytes];
+};
+
+}  // namespace tri::gc
+
+#endif

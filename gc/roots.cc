@@ -1,0 +1,187 @@
+// roots.cc - See roots.h.
+#include "gc/roots.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+
+#include "alloc/mheap.h"
+#include "alloc/os/os.h"
+#include "alloc/own_memory.h"
+#include "alloc/persistent.h"
+
+namespace tri::gc {
+namespace {
+
+// Below the stack pointer of x86-64 a leaf function may keep its variables; elsewhere it costs nothing.
+constexpr size_t kRedZone = 128;
+
+constinit OtherRoots other_roots = nullptr;
+
+// ---- registered ranges: records that are never freed, only used again, so that who was stopped in the middle of a change leaves nothing locked.
+
+struct Registered {
+  Registered* next;
+  std::atomic<uintptr_t> begin;  // 0: free; 1: being filled
+  std::atomic<uintptr_t> end;
+};
+constinit std::atomic<Registered*> registered{nullptr};
+
+template <class T>
+T* map_array(size_t n) {
+  return static_cast<T*>(os::map(align_up(n * sizeof(T), os::page_size()), os::page_size()));
+}
+
+template <class T>
+void unmap_array(T* p, size_t n) {
+  if (p != nullptr) os::unmap(p, align_up(n * sizeof(T), os::page_size()));
+}
+
+}  // namespace
+
+void set_other_roots(OtherRoots others) { other_roots = others; }
+
+int add_root_range(const void* begin, size_t bytes) {
+  const auto first = reinterpret_cast<uintptr_t>(begin);
+  if (first <= 1 || bytes == 0 || first + bytes < first) return -EINVAL;
+  Registered* r = registered.load(std::memory_order_acquire);  // pairs with the release below
+  for (; r != nullptr; r = r->next) {
+    uintptr_t free = 0;
+    if (r->begin.compare_exchange_strong(free, 1, std::memory_order_relaxed)) break;
+  }
+  if (r == nullptr) {
+    void* const memory = persistent::alloc(sizeof(Registered), alignof(Registered));
+    if (memory == nullptr) return -ENOMEM;
+    r = ::new (memory) Registered{nullptr, {1}, {0}};
+    r->next = registered.load(std::memory_order_relaxed);
+    while (!registered.compare_exchange_weak(r->next, r, std::memory_order_release, std::memory_order_relaxed)) {
+    }
+  }
+  r->end.store(first + bytes, std::memory_order_relaxed);
+  r->begin.store(first, std::memory_order_release);  // the end is there; whoever stops the world sees both
+  return 0;
+}
+
+int remove_root_range(const void* begin) {
+  const auto first = reinterpret_cast<uintptr_t>(begin);
+  if (first <= 1) return -EINVAL;
+  for (Registered* r = registered.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+    uintptr_t expected = first;
+    if (r->begin.compare_exchange_strong(expected, 0, std::memory_order_relaxed)) return 0;
+  }
+  return -EINVAL;
+}
+
+// ---- finding ------------------------------------------------------------------------------------------------------
+
+Roots::~Roots() {
+  unmap_array(excluded_, excluded_room_);
+  unmap_array(sps_, sp_room_);
+}
+
+int Roots::find(uintptr_t own_sp) {
+  own_sp_ = own_sp;
+  // The map first: what is mapped from here on is not in it.
+  if (const int error = map_.read(); error != 0) return error;
+  if (const int error = collect_excluded(); error != 0) return error;
+  return collect_threads();
+}
+
+int Roots::collect_excluded() {
+  size_t n = 0;
+  const auto each = [](auto&& fn) {
+    heap.each_range(fn);
+    for (const own_memory::Region* r = own_memory::first(); r != nullptr; r = r->next) fn(r->start, r->bytes);
+  };
+  each([&](const char*, size_t) { ++n; });
+  excluded_room_ = n + 1;
+  excluded_ = map_array<Range>(excluded_room_);
+  if (excluded_ == nullptr) return -ENOMEM;
+  each([&](const char* start, size_t bytes) {
+    const auto begin = reinterpret_cast<uintptr_t>(start);
+    if (excluded_count_ < n) excluded_[excluded_count_++] = {begin, begin + bytes};
+  });
+  std::sort(excluded_, excluded_ + excluded_count_, [](const Range& a, const Range& b) { return a.begin < b.begin; });
+  return 0;
+}
+
+int Roots::collect_threads() {
+  sp_room_ = stopped_count() + 1;
+  sps_ = map_array<StackPointer>(sp_room_);
+  if (sps_ == nullptr) return -ENOMEM;
+  sps_[sp_count_++] = {own_sp_, reinterpret_cast<uintptr_t>(__builtin_thread_pointer())};
+  each_stopped([&](const StoppedThread& t) {
+    if (sp_count_ < sp_room_) sps_[sp_count_++] = {t.sp, t.thread_pointer};
+  });
+  std::sort(sps_, sps_ + sp_count_, [](const StackPointer& a, const StackPointer& b) { return a.sp < b.sp; });
+  return 0;
+}
+
+uintptr_t Roots::lowest_sp_in(uintptr_t low, uintptr_t high) const {
+  const StackPointer* const s =
+      std::lower_bound(sps_, sps_ + sp_count_, low, [](const StackPointer& a, uintptr_t p) { return a.sp < p; });
+  return s != sps_ + sp_count_ && s->sp < high ? s->sp : 0;
+}
+
+/// Where to begin in a mapping. A mapping is the stack of one thread and nothing else besides what lies above its stack pointer if it is the main
+/// thread's; or, as libc makes them, if it begins behind a guard, and ends with the thread's control block. Two stacks may lie side by
+/// side in one mapping; then all of it counts.
+uintptr_t Roots::dead_until(const Mapping* m) const {
+  const uintptr_t sp = lowest_sp_in(m->begin, m->end);
+  if (sp == 0 || lowest_sp_in(sp + 1, m->end) != 0) return m->begin;
+  const StackPointer* const s =
+      std::lower_bound(sps_, sps_ + sp_count_, sp, [](const StackPointer& a, uintptr_t p) { return a.sp < p; });
+  if (!m->main_stack) {
+    const bool has_guard = m != map_.begin() && m[-1].end == m->begin && !m[-1].accessible;
+    if (!has_guard || s->thread_pointer < sp || !m->contains(s->thread_pointer)) return m->begin;
+  }
+  return sp - m->begin > kRedZone ? sp - kRedZone : m->begin;
+}
+
+// ---- visiting -----------------------------------------------------------------------------------------------------
+
+/// [begin, end of the mapping) without what is excluded.
+void Roots::each_in(PageReader& reader, const Mapping& m, uintptr_t begin, const RootVisitor& visitor) const {
+  const auto visit = [&](const char* from, const char* to) { visitor.visit(from, to); };
+  // The first that ends behind the begin; they do not overlap.
+  const Range* x = std::lower_bound(excluded_, excluded_ + excluded_count_, begin,
+                                    [](const Range& r, uintptr_t p) { return r.end <= p; });
+  for (uintptr_t at = begin; at < m.end; ++x) {
+    const bool any = x != excluded_ + excluded_count_ && x->begin < m.end;
+    const uintptr_t until = any ? x->begin : m.end;
+    if (at < until) reader.each_written(m, at, until, visit);
+    if (!any) return;
+    at = x->end;
+  }
+}
+
+void Roots::visit_threads(const RootVisitor& visitor) const {
+  each_stopped([&](const StoppedThread& t) {
+    visitor.visit(t.registers, t.registers_end);
+    // Stacks may be blocks that nothing but the kernel knows of.
+    const uintptr_t stacks[] = {t.sp, reinterpret_cast<uintptr_t>(t.registers->uc_stack.ss_sp)};
+    visitor.visit(stacks, stacks + 2);
+  });
+  stack_t own = {};
+  sigaltstack(nullptr, &own);
+  const uintptr_t stacks[] = {own_sp_, reinterpret_cast<uintptr_t>(own.ss_sp)};
+  visitor.visit(stacks, stacks + 2);
+}
+
+void Roots::each(const RootVisitor& visitor) const {
+  visit_threads(visitor);
+  PageReader reader;
+  for (const Mapping* m = map_.begin(); m != map_.end(); ++m) {
+    if (m->readable) each_in(reader, *m, dead_until(m), visitor);
+  }
+  for (const Registered* r = registered.load(std::memory_order_acquire); r != nullptr; r = r->next) {
+    const uintptr_t begin = r->begin.load(std::memory_order_acquire);
+    if (begin > 1)
+      visitor.visit(reinterpret_cast<void*>(begin), reinterpret_cast<void*>(r->end.load(std::memory_order_relaxed)));
+  }
+  if (other_roots != nullptr) other_roots(*this, visitor);
+}
+
+}  // namespace tri::gc

@@ -1,0 +1,86 @@
+// roots.h - Where the program may keep pointers outside of its blocks.
+//
+// No thread, no mapping and no library has to register. While the world stands still (stop.h):
+//
+//   registers       of each thread that was stopped, vector registers included, as the kernel saved them; the caller's own
+//   mappings        all that can be read and was written to: data of programs and libraries, stacks, thread-local storage, what the program
+//                   mapped itself, private or shared, the break area, other allocators' heaps (memory_map.h)
+//     but not       blocks, which are reached or not (mheap.h), what the library keeps for itself (own_memory.h), and the dead part of a
+//                   stack, below its thread's stack pointer, wherever it is certain that nothing else lies there
+//   other roots     what a part of the library names itself: sched, of its goroutines (set_other_roots())
+//   registered      ranges that the program names
+//
+// Not seen: pointers that are not stored as such (XOR, compressed, encrypted), or not in this process's memory (the kernel's, other processes').
+//
+// See gc.h for the overview. Used by: leaks.
+#ifndef TRI_GC_ROOTS_H
+#define TRI_GC_ROOTS_H
+
+#include <cstddef>
+#include <cstdint>
+
+#include "gc/memory_map.h"
+#include "gc/stop.h"
+
+namespace tri::gc {
+
+/// Takes roots: words that can be read until it returns.
+struct RootVisitor {
+  void (*fn)(void* arg, const void* begin, const void* end);
+  void* arg;
+  void visit(const void* begin, const void* end) const { fn(arg, begin, end); }
+};
+
+class Roots;
+/// Visits what only that part knows of. Runs while the world stands still: no locks, no allocation.
+using OtherRoots = void (*)(const Roots& roots, const RootVisitor& visitor);
+void set_other_roots(OtherRoots others);
+
+class Roots {
+ public:
+  /// Looks where they are. 0, -ENOMEM or -ENOENT. While the world stands still, and before the collector maps anything else for the cycle.
+  /// Of the caller's stack, what lies from own_sp on is a root: above the collector's frames, which hold all kinds of addresses.
+  [[nodiscard]] int find(uintptr_t own_sp);
+  /// Visits all of them.
+  void each(const RootVisitor& visitor) const;
+  ~Roots();
+  Roots() = default;
+  Roots(const Roots&) = delete;
+  Roots& operator=(const Roots&) = delete;
+
+  /// The lowest stack pointer of a thread within [low, high), the caller's included; 0 if there is none. What lies below it is dead.
+  uintptr_t lowest_sp_in(uintptr_t low, uintptr_t high) const;
+
+ private:
+  struct Range {
+    uintptr_t begin;
+    uintptr_t end;
+  };
+  struct StackPointer {
+    uintptr_t sp;
+    uintptr_t thread_pointer;
+  };
+
+  int collect_excluded();
+  int collect_threads();
+  uintptr_t dead_until(const Mapping* m) const;
+  void each_in(PageReader& reader, const Mapping& m, uintptr_t begin, const RootVisitor& visitor) const;
+  void visit_threads(const RootVisitor& visitor) const;
+
+  MemoryMap map_;
+  Range* excluded_ = nullptr;  // by address
+  size_t excluded_count_ = 0;
+  size_t excluded_room_ = 0;
+  StackPointer* sps_ = nullptr;  // by address
+  size_t sp_count_ = 0;
+  size_t sp_room_ = 0;
+  uintptr_t own_sp_ = 0;
+};
+
+/// Ranges that the program registered. Any thread; -EINVAL: no range, or not one of them; -ENOMEM.
+int add_root_range(const void* begin, size_t bytes);
+int remove_root_range(const void* begin);
+
+}  // namespace tri::gc
+
+#endif
