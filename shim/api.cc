@@ -2,6 +2,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "alloc/base/sys.h"
@@ -12,6 +13,7 @@
 #include "sched/dump.h"
 #include "shim/export.h"
 #include "shim/include/tri.h"
+#include "shim/leaks_report.h"
 #include "shim/options.h"
 #include "shim/purge.h"
 #include "shim/report.h"
@@ -95,6 +97,8 @@ int tri_report(int fd, const char* what) {
     sched::dump_tasks(fd);
     return 0;
   }
+  if (strcmp(what, "leaks") == 0) return static_cast<int>(std::min(write_leaks_report(fd), 0L));
+  if (strcmp(what, "leaks-json") == 0) return static_cast<int>(std::min(write_leaks_json(fd), 0L));
   if (strcmp(what, "xml") != 0) return -EINVAL;
   write_xml(
       take_stats(), [](void* to, const char* data, size_t n) { sys::write_all(*static_cast<int*>(to), data, n); }, &fd);

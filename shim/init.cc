@@ -52,7 +52,8 @@ void child_after_fork() {
   pthread_atfork(fork_prepare, fork_parent, child_after_fork);
   read_options();
   prepare_report();
-  // The first handler to be registered is the last to run.
+  // The first handler to be registered is the last to run: after all of the program's, and the destructors of its libraries.
+  on_exit(check_leaks_at_exit, nullptr);
   on_exit(report_at_exit, nullptr);
   if (options.verbose && concerns_this_program()) {
     Line line;

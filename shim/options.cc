@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <iterator>
 
 #include "alloc/base/print.h"
 #include "alloc/base/sys.h"
@@ -58,6 +59,17 @@ bool set_bool(const Text& value, bool* out) {
 }
 
 const char* on_off(bool b) { return b ? "on" : "off"; }
+
+constexpr const char* kLeakChecks[] = {"off", "on", "fail"};
+
+bool set_leaks(const Text& value) {
+  for (size_t i = 0; i < std::size(kLeakChecks); ++i) {
+    if (!value.is(kLeakChecks[i])) continue;
+    options.leaks = static_cast<LeakCheck>(i);
+    return true;
+  }
+  return false;
+}
 
 /// "1s", "250ms", "2" (seconds).
 bool parse_time(const Text& value, int64_t* ns) {
@@ -154,7 +166,8 @@ bool parse_size(const Text& value, uint64_t* out) {
 bool parse_signal(const Text& value, int* out) {
   if (value.size > 3 && memcmp(value.data, "RT+", 3) == 0) {
     uint64_t n = 0;
-    if (!parse_number({value.data + 3, value.size - 3}, &n) || n > static_cast<uint64_t>(SIGRTMAX - SIGRTMIN)) return false;
+    if (!parse_number({value.data + 3, value.size - 3}, &n) || n > static_cast<uint64_t>(SIGRTMAX - SIGRTMIN))
+      return false;
     *out = SIGRTMIN + static_cast<int>(n);
     return true;
   }
@@ -228,6 +241,8 @@ bool set_report(const Text& value) {
 constexpr Option kOptions[] = {
     {"stats", "off, on", "report at exit", [](const Text& v) { return set_bool(v, &options.stats); },
      [](Line& out) { out.text(on_off(options.stats)); }},
+    {"leaks", "off, on, fail", "look at exit for blocks that nothing reaches; fail: exit with 23 then", set_leaks,
+     [](Line& out) { out.text(kLeakChecks[static_cast<size_t>(options.leaks)]); }},
     {"report", "stderr, FILE, fd:N", "where reports go; %p in FILE is the process id, %c the program", set_report,
      [](Line& out) { out.text(options.report); }},
     {"only", "GLOB|GLOB...", "report only on programs whose name matches",
@@ -375,7 +390,8 @@ bool concerns_this_program() {
 }
 
 void keep_stderr() {
-  if (!options.stats || options.page[0] != 0 || strcmp(options.report, "stderr") != 0) return;
+  const bool any = (options.stats && options.page[0] == 0) || options.leaks != LeakCheck::kOff;
+  if (!any || strcmp(options.report, "stderr") != 0) return;
   // High, where it is in nobody's way.
   constexpr int kFromHere = 200;
   const int saved_errno = errno;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "alloc/base/sys.h"
 #include "alloc/os/os.h"
 #include "alloc/stats.h"
+#include "shim/leaks_report.h"
 #include "shim/options.h"
 #include "shim/stats_page.h"
 
@@ -87,6 +89,31 @@ void write_stats_report(int fd, const char* end) {
   out.write_to(fd);
 }
 
+namespace {
+
+void say_cannot_write() {
+  Line line;
+  line.text("tri: cannot write the report to ").text(options.report).text(": ").text(strerrorname_np(errno)).text("\n");
+  line.write_to(2);
+}
+
+}  // namespace
+
+void check_leaks_at_exit(int, void*) {
+  if (options.leaks == LeakCheck::kOff || !concerns_this_program()) return;
+  const int saved_errno = errno;
+  bool close_it = false;
+  const int fd = open_report(&close_it);
+  if (fd < 0) say_cannot_write();
+  const long leaks = write_leaks_report(fd);
+  if (close_it) close(fd);
+  if (leaks > 0 && options.leaks == LeakCheck::kFail) {
+    fflush(nullptr);  // what exit() would do after the last handler
+    _exit(kLeaksFound);
+  }
+  errno = saved_errno;
+}
+
 void report_at_exit(int status, void*) {
   if (slot != nullptr) {
     slot->final = take_stats();
@@ -104,12 +131,7 @@ void report_at_exit(int status, void*) {
     line.text("exit ").number(static_cast<int64_t>(status & 0xff)).text("", 1);
     write_stats_report(fd, line.data());
   } else {
-    line.text("tri: cannot write the report to ")
-        .text(options.report)
-        .text(": ")
-        .text(strerrorname_np(errno))
-        .text("\n");
-    line.write_to(2);
+    say_cannot_write();
   }
   if (close_it) close(fd);
   errno = saved_errno;

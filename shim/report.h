@@ -11,6 +11,9 @@ void prepare_report();
 void leave_parents_slot();
 /// The nine lines about this process, now.
 void write_stats_report(int fd, const char* end);
+/// For on_exit(): looks for leaks if TRI=leaks asks for it.
+inline constexpr int kLeaksFound = 23;  // the exit status, with TRI=leaks:fail
+void check_leaks_at_exit(int status, void*);
 /// For on_exit(): fills the launcher's slot, or prints if TRI=stats:on.
 void report_at_exit(int status, void*);
 

@@ -12,6 +12,7 @@
 #include "alloc/thread.h"
 #include "sched/critical.h"
 #include "sched/dump.h"
+#include "shim/leaks_report.h"
 #include "shim/options.h"
 #include "shim/report.h"
 
@@ -44,6 +45,7 @@ void on_signal(int) {
     if (const int fd = open_report(&close_it); fd >= 0) {
       write_stats_report(fd, "running");
       sched::dump_tasks(fd);
+      if (options.leaks != LeakCheck::kOff) (void)write_leaks_report(fd);
       if (close_it) close(fd);
     }
   }

@@ -54,8 +54,8 @@ struct tri_stats {
 int tri_stats_get(struct tri_stats *out, size_t size);
 
 /** Writes a report to file descriptor fd. `what`: "stats", the nine lines that TRI=stats:on prints at exit; "xml", as
- *  malloc_info(); "tasks", every goroutine, what it waits for, and its stack.
- *  @return 0; -EINVAL: no such report. Takes locks; writes to fd may block. */
+ *  malloc_info(); "tasks", every goroutine, what it waits for, and its stack; "leaks" and "leaks-json", see tri/leaks.h.
+ *  @return 0; -EINVAL: no such report; of leaks also the errors of tri_leaks(). Takes locks; writes to fd may block. */
 int tri_report(int fd, const char *what);
 
 /* ---- allocation ---------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,48 @@
+/* leaks.h - Blocks that nothing reaches any more.
+ *
+ * All threads are stopped by a signal (a real-time signal that the program does not use) while registers, stacks, data, thread-local storage and
+ * everything else that is mapped are searched for pointers: to a block's start, into it, or with tags in the low bits. A block that
+ * none leads to, not even by way of other blocks, is lost. Nothing is changed. The search is conservative: what still
+ * stands in a register or in a dead variable hides a leak; what is hidden from it (XOR, compressed, in other processes, in
+ * the kernel) is reported as one.
+ *
+ * Functions return a negative errno on failure, and may be called by any thread and any goroutine, but not by a signal handler that may have
+ * interrupted the allocator: -EAGAIN then. */
+#ifndef TRI_LEAKS_H
+#define TRI_LEAKS_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A block that no other lost block leads to. */
+struct tri_leak {
+  const void *block;      /**< its start; it is the program's, lost as it is */
+  size_t bytes;           /**< its usable size */
+  size_t indirect_blocks; /**< lost blocks that only it leads to, by itself or by others; those that several lead to count for one of them */
+  size_t indirect_bytes;  /**< their usable size */
+};
+
+/** Looks for leaks and calls fn(leak, arg) for each, by address, until it returns other than 0. The threads go on before the first call;
+ *  *leak is valid during the call. fn may allocate, and may free the block. Stops all other threads for about a second for each
+ *  GiB that is in use.
+ *  @return what fn returned last, 0 if there is none; -EAGAIN: see above; -ENOENT: there is no /proc; -ENOMEM: no memory for the tables, about
+ *  two percent of what is in use; -EINVAL: fn is null. Takes locks; fn is called without. */
+int tri_leaks(int (*fn)(const struct tri_leak *leak, void *arg), void *arg);
+
+/** Names memory in which pointers stand that would not be found else: n bytes from p that stay readable until tri_roots_remove(p). Memory that is
+ *  mapped and written to by the process itself needs no name.
+ *  @return 0; -EINVAL: no range; -ENOMEM. Does not block. */
+int tri_roots_add(const void *p, size_t n);
+
+/** Takes back one tri_roots_add(p, ...).
+ *  @return 0; -EINVAL: there is none. Does not block. */
+int tri_roots_remove(const void *p);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,26 @@
+// leaks_api.cc - The functions of tri/leaks.h.
+#include <errno.h>
+
+#include "gc/roots.h"
+#include "shim/export.h"
+#include "shim/include/tri/leaks.h"
+#include "shim/leaks_report.h"
+
+TRI_EXPORT_BEGIN
+
+int tri_leaks(int (*fn)(const struct tri_leak* leak, void* arg), void* arg) {
+  if (fn == nullptr) return -EINVAL;
+  tri::gc::Leaks leaks;
+  if (const int error = tri::find_leaks(&leaks); error != 0) return error;
+  for (const tri::gc::Leak& leak : leaks) {
+    const struct tri_leak l = {leak.block, leak.bytes, leak.indirect_blocks, leak.indirect_bytes};
+    if (const int result = fn(&l, arg); result != 0) return result;
+  }
+  return 0;
+}
+
+int tri_roots_add(const void* p, size_t n) { return tri::gc::add_root_range(p, n); }
+
+int tri_roots_remove(const void* p) { return tri::gc::remove_root_range(p); }
+
+TRI_EXPORT_END

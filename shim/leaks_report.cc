@@ -1,0 +1,195 @@
+// leaks_report.cc - See leaks_report.h.
+#include "shim/leaks_report.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "alloc/base/print.h"
+#include "alloc/base/sys.h"
+#include "alloc/size_class.h"
+#include "gc/roots.h"
+#include "sched/critical.h"
+#include "sched/roots.h"
+
+namespace tri {
+namespace {
+
+void visit_scheduler(const gc::Roots& roots, const gc::RootVisitor& visitor) {
+  struct Both {
+    const gc::Roots& roots;
+    const gc::RootVisitor& visitor;
+  } both{roots, visitor};
+  sched::each_root(
+      {&both, [](void* arg, const void* begin, const void* end) { static_cast<Both*>(arg)->visitor.visit(begin, end); },
+       [](void* arg, uintptr_t low, uintptr_t high) {
+         return static_cast<Both*>(arg)->roots.lowest_sp_in(low, high);
+       }});
+}
+
+/// Leaks of one size.
+struct Group {
+  size_t bytes;  // of each
+  size_t blocks;
+  size_t indirect_blocks;
+  size_t indirect_bytes;
+  const void* first;
+
+  size_t total() const { return blocks * bytes + indirect_bytes; }
+};
+
+/// The groups of all leaks, the largest first. Sizes are those of the size classes; larger blocks are many sizes, which share groups of
+/// a power of two if there are too many.
+class Groups {
+ public:
+  explicit Groups(const gc::Leaks& leaks) {
+    for (const gc::Leak& leak : leaks) {
+      Group& g = group_of(leak.bytes);
+      if (g.blocks++ == 0) g.first = leak.block;
+      g.indirect_blocks += leak.indirect_blocks;
+      g.indirect_bytes += leak.indirect_bytes;
+    }
+    std::sort(groups_, groups_ + count_, [](const Group& a, const Group& b) { return a.total() > b.total(); });
+  }
+  const Group* begin() const { return groups_; }
+  const Group* end() const { return groups_ + count_; }
+
+ private:
+  static constexpr size_t kMost = 256;
+
+  Group& group_of(size_t bytes) {
+    for (size_t i = 0; i < count_; ++i) {
+      if (groups_[i].bytes == bytes) return groups_[i];
+    }
+    if (count_ == kMost) return groups_[kMost - 1];
+    groups_[count_] = {bytes, 0, 0, 0, nullptr};
+    return groups_[count_++];
+  }
+
+  Group groups_[kMost];
+  size_t count_ = 0;
+};
+
+void say_blocks(Line& line, size_t n) { line.number(uint64_t{n}).text(n == 1 ? " block" : " blocks"); }
+
+const char* reason(int error) {
+  switch (error) {
+    case -EAGAIN:
+      return "the allocator was interrupted by a signal";
+    case -EBUSY:
+      return "another look is under way on this thread";
+    case -ENOENT:
+      return "there is no /proc";
+    case -ENOMEM:
+      return "there is no memory for it";
+    default:
+      return strerrorname_np(-error);
+  }
+}
+
+void say_why_not(int fd, int error) {
+  Line line;
+  line.text("tri: cannot look for leaks: ").text(reason(error)).in_program().write_to(fd);
+}
+
+void write_quoted(Line& line, const char* s) {
+  line.text("\"");
+  for (; *s != 0; ++s) {
+    const auto c = static_cast<unsigned char>(*s);
+    if (c < 0x20 || c == '"' || c == '\\') {
+      line.text("\\u00").text(&"0123456789abcdef"[c >> 4], 1).text(&"0123456789abcdef"[c & 15], 1);
+    } else {
+      line.text(s, 1);
+    }
+  }
+  line.text("\"");
+}
+
+}  // namespace
+
+int find_leaks(gc::Leaks* leaks) {
+  gc::set_other_roots(visit_scheduler);
+  // A goroutine must not be preempted on its way: who would let the world go on?
+  sched::enter_critical();
+  const int error = leaks->find();
+  sched::leave_critical();
+  return error;
+}
+
+long write_leaks_report(int fd) {
+  gc::Leaks leaks;
+  if (const int error = find_leaks(&leaks); error != 0) {
+    say_why_not(fd, error);
+    return error;
+  }
+  Line line;
+  line.text("tri: ");
+  if (leaks.direct_blocks() == 0) {
+    line.text("no leaks: all of ");
+    say_blocks(line, leaks.blocks());
+    line.text(" (").bytes(leaks.bytes()).text(") are reached").in_program().write_to(fd);
+    return 0;
+  }
+  line.text("leaks: nothing reaches ");
+  say_blocks(line, leaks.direct_blocks() + leaks.indirect_blocks());
+  line.text(" (").bytes(leaks.direct_bytes() + leaks.indirect_bytes()).text(") of ").number(uint64_t{leaks.blocks()});
+  line.text(" (").bytes(leaks.bytes()).text(")").in_program().write_to(fd);
+  for (const Group& g : Groups(leaks)) {
+    line.clear();
+    line.text("  ").bytes(g.total()).text(": ");
+    say_blocks(line, g.blocks);
+    line.text(" of ").bytes(g.bytes);
+    if (g.indirect_blocks != 0) {
+      line.text(", with ").number(uint64_t{g.indirect_blocks}).text(" (").bytes(g.indirect_bytes).text(") that hang");
+      line.text(g.indirect_blocks == 1 ? "s on them" : " on them");
+    }
+    line.text(g.blocks == 1 ? "; at " : "; the first at ").pointer(g.first).text("\n").write_to(fd);
+  }
+  if (leaks.unstopped_threads() != 0) {
+    line.clear();
+    line.number(uint64_t{leaks.unstopped_threads()})
+        .text(" threads could not be stopped: what only they hold may be among these\n");
+    line.write_to(fd);
+  }
+  return static_cast<long>(leaks.direct_blocks());
+}
+
+long write_leaks_json(int fd) {
+  gc::Leaks leaks;
+  Line line;
+  line.text("{\"program\":");
+  write_quoted(line, sys::program_name());
+  line.text(",\"pid\":").number(int64_t{sys::process_id()});
+  if (const int error = find_leaks(&leaks); error != 0) {
+    line.text(",\"error\":");
+    write_quoted(line, reason(error));
+    line.text("}\n").write_to(fd);
+    return error;
+  }
+  const auto sum = [&line](const char* name, size_t blocks, size_t bytes) {
+    line.text(",\"")
+        .text(name)
+        .text("\":{\"blocks\":")
+        .number(uint64_t{blocks})
+        .text(",\"bytes\":")
+        .number(uint64_t{bytes})
+        .text("}");
+  };
+  sum("in_use", leaks.blocks(), leaks.bytes());
+  sum("direct", leaks.direct_blocks(), leaks.direct_bytes());
+  sum("indirect", leaks.indirect_blocks(), leaks.indirect_bytes());
+  line.text(",\"unstopped_threads\":").number(uint64_t{leaks.unstopped_threads()}).text(",\"leaks\":[").write_to(fd);
+  const char* separator = "\n";
+  for (const gc::Leak& leak : leaks) {
+    line.clear();
+    line.text(separator).text("{\"address\":\"").pointer(leak.block).text("\",\"bytes\":").number(uint64_t{leak.bytes});
+    line.text(",\"indirect_blocks\":").number(uint64_t{leak.indirect_blocks});
+    line.text(",\"indirect_bytes\":").number(uint64_t{leak.indirect_bytes}).text("}").write_to(fd);
+    separator = ",\n";
+  }
+  line.clear();
+  line.text("]}\n").write_to(fd);
+  return static_cast<long>(leaks.direct_blocks());
+}
+
+}  // namespace tri

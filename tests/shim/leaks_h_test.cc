@@ -1,0 +1,297 @@
+// leaks_h_test.cc - Tests of tri/leaks.h by a program that links the library; and of what goroutines hold.
+#include <errno.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <tri.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <regex>
+#include <string>
+#include <thread>
+
+namespace {
+
+// Addresses are noted upside down: not as pointers.
+uintptr_t hidden(const void* p) { return ~reinterpret_cast<uintptr_t>(p); }
+
+[[gnu::noinline]] void overwrite_stack() {
+  volatile char space[12 * 1024];
+  for (volatile char& c : space) c = 0;
+}
+
+template <class Fn>
+[[gnu::noinline]] void apart(Fn&& fn) {
+  fn();
+}
+
+/// The usable size of the leak; 0: it is none.
+[[gnu::noinline]] size_t lost_bytes(uintptr_t h) {
+  overwrite_stack();
+  struct Search {
+    uintptr_t hidden;
+    size_t bytes;
+  } search{h, 0};
+  EXPECT_EQ(tri_leaks(
+                [](const struct tri_leak* leak, void* arg) {
+                  auto* const s = static_cast<Search*>(arg);
+                  if (hidden(leak->block) == s->hidden) s->bytes = leak->bytes;
+                  return 0;
+                },
+                &search),
+            0);
+  return search.bytes;
+}
+bool is_lost(uintptr_t h) { return lost_bytes(h) != 0; }
+
+uintptr_t make_lost(size_t n) {
+  uintptr_t h = 0;
+  apart([&] { h = hidden(calloc(1, n)); });
+  return h;
+}
+
+TEST(LeaksH, TellsOfEachUntilTheCallerHasEnough) {
+  const uintptr_t a = make_lost(100);
+  const uintptr_t b = make_lost(3000);
+  EXPECT_EQ(lost_bytes(a), 112U);
+  EXPECT_GE(lost_bytes(b), 3000U);
+  int calls = 0;
+  EXPECT_EQ(tri_leaks(
+                [](const struct tri_leak*, void* n) {
+                  ++*static_cast<int*>(n);
+                  return 42;
+                },
+                &calls),
+            42);
+  EXPECT_EQ(calls, 1);
+  EXPECT_EQ(tri_leaks(nullptr, nullptr), -EINVAL);
+}
+
+TEST(LeaksH, TheCallerMayFreeWhatItIsToldOf) {
+  for (int i = 0; i < 100; ++i) (void)make_lost(200);
+  overwrite_stack();
+  const auto release = [](const struct tri_leak* leak, void* n) {
+    free(const_cast<void*>(leak->block));
+    ++*static_cast<int*>(n);
+    return 0;
+  };
+  int first = 0;
+  int second = 0;
+  ASSERT_EQ(tri_leaks(release, &first), 0);
+  EXPECT_GE(first, 99);
+  ASSERT_EQ(tri_leaks(release, &second), 0);
+  EXPECT_LE(second, 1);
+}
+
+TEST(LeaksH, RegisteredMemoryIsLookedAt) {
+  static void** place;
+  apart([] { place = static_cast<void**>(calloc(1, 64)); });
+  static uintptr_t h, p;
+  p = hidden(place);
+  apart([] { h = hidden(place[3] = calloc(1, 64)); });
+  ASSERT_EQ(tri_roots_add(place, 64), 0);
+  place = nullptr;
+  EXPECT_FALSE(is_lost(h));
+  EXPECT_EQ(tri_roots_remove(reinterpret_cast<void*>(~p)), 0);
+  EXPECT_EQ(tri_roots_remove(reinterpret_cast<void*>(~p)), -EINVAL);
+  EXPECT_TRUE(is_lost(p));
+  EXPECT_EQ(tri_roots_add(nullptr, 64), -EINVAL);
+}
+
+TEST(LeaksH, ReportsAreTextOrJson) {
+  const auto report = [](const char* what) {
+    char text[100'000];
+    const int fd = memfd_create("report", 0);
+    EXPECT_EQ(tri_report(fd, what), 0);
+    const ssize_t n = pread(fd, text, sizeof text, 0);
+    close(fd);
+    return std::string(text, n > 0 ? static_cast<size_t>(n) : 0);
+  };
+  (void)make_lost(64);
+  overwrite_stack();
+  EXPECT_TRUE(
+      std::regex_search(report("leaks"), std::regex("^tri: leaks: nothing reaches 1 block \\(64 B\\) of \\d+ ")));
+  const std::string json = report("leaks-json");
+  EXPECT_TRUE(std::regex_search(
+      json,
+      std::regex(
+          R"(^\{"program":"shim_leaks_h_te\w*","pid":\d+,"in_use":\{"blocks":\d+,"bytes":\d+\},)"
+          R"("direct":\{"blocks":1,"bytes":64\},"indirect":\{"blocks":0,"bytes":0\},"unstopped_threads":0,"leaks":\[\n)"
+          R"(\{"address":"0x[0-9a-f]+","bytes":64,"indirect_blocks":0,"indirect_bytes":0\}\]\}\n$)")))
+      << json;
+}
+
+// ---- what the scheduler holds
+
+struct Held {
+  std::atomic<uintptr_t> hidden{0};
+  std::atomic<bool> over{false};
+  tri_chan* gate = nullptr;
+};
+Held held;
+
+/// Runs fn in a goroutine, which notes a block in `held` and keeps it; then it is not lost, and afterwards it is.
+void held_by_goroutine(void (*fn)(void*), int procs) {
+  tri_procs(procs);
+  held.hidden = 0;
+  held.over = false;
+  held.gate = tri_chan_new(0, 0);
+  tri_task task = 0;
+  struct tri_attr attr = {};
+  attr.size = sizeof attr;
+  ASSERT_EQ(tri_spawn(&task, fn, nullptr, &attr), 0);
+  while (held.hidden == 0) usleep(1000);
+  usleep(20'000);  // it waits, or was preempted
+  for (int i = 0; i < 3; ++i) EXPECT_FALSE(is_lost(held.hidden));
+  held.over = true;
+  tri_chan_close(held.gate);
+  ASSERT_EQ(tri_join(task, TRI_FOREVER), 0);
+  EXPECT_TRUE(is_lost(held.hidden));
+  tri_chan_unref(held.gate);
+}
+
+TEST(LeaksOfGoroutines, TheStackOfOneThatWaits) {
+  held_by_goroutine(
+      [](void*) {
+        void* volatile kept = calloc(1, 200);
+        held.hidden = hidden(kept);
+        (void)tri_chan_recv(held.gate, nullptr, TRI_FOREVER);
+        kept = nullptr;
+        overwrite_stack();
+      },
+      2);
+}
+
+TEST(LeaksOfGoroutines, TheStackOfOneThatComputes) {
+  for (const int procs : {1, 2}) {
+    held_by_goroutine(
+        [](void*) {
+          void* volatile kept = calloc(1, 200);
+          held.hidden = hidden(kept);
+          while (!held.over) {
+          }
+          kept = nullptr;
+          overwrite_stack();
+        },
+        procs);
+  }
+}
+
+TEST(LeaksOfGoroutines, TheStackOfOneInABlockingCall) {
+  held_by_goroutine(
+      [](void*) {
+        void* volatile kept = calloc(1, 200);
+        held.hidden = hidden(kept);
+        tri_blocking(
+            [](void*) {
+              while (!held.over) usleep(1000);
+            },
+            nullptr);
+        kept = nullptr;
+        overwrite_stack();
+      },
+      2);
+}
+
+TEST(LeaksOfGoroutines, WhatOneWillGetWhenItBegins) {
+  // One processor, and somebody has it: the argument stands in the record alone.
+  tri_procs(1);
+  EXPECT_EQ(tri_main(
+                [](void*) {
+                  static uintptr_t h;
+                  tri_task task = 0;
+                  struct tri_attr attr = {};
+                  attr.size = sizeof attr;
+                  apart([&] {
+                    void* const p = calloc(1, 300);
+                    h = hidden(p);
+                    (void)tri_spawn(
+                        &task, [](void* arg) { free(arg); }, p, &attr);
+                  });
+                  EXPECT_FALSE(is_lost(h));
+                  (void)tri_join(task, TRI_FOREVER);
+                },
+                nullptr),
+            0);
+}
+
+TEST(LeaksOfGoroutines, ElementsOfChannelsLocalsAndContextsValues) {
+  static tri_chan* chan;
+  static uintptr_t in_chan, in_local;
+  chan = tri_chan_new(sizeof(void*), 4);
+  EXPECT_EQ(tri_main(
+                [](void*) {
+                  apart([] {
+                    void* p = calloc(1, 300);
+                    in_chan = hidden(p);
+                    (void)tri_chan_send(chan, &p, TRI_FOREVER);
+                    p = calloc(1, 300);
+                    in_local = hidden(p);
+                    (void)tri_local_set(2, p);
+                  });
+                  EXPECT_FALSE(is_lost(in_chan));
+                  EXPECT_FALSE(is_lost(in_local));
+                },
+                nullptr),
+            0);
+  EXPECT_FALSE(is_lost(in_chan));
+  EXPECT_TRUE(is_lost(in_local));
+  tri_chan_unref(chan);
+  chan = nullptr;
+  EXPECT_TRUE(is_lost(in_chan));
+}
+
+TEST(LeaksOfGoroutines, TimersThatNothingElseNames) {
+  static uintptr_t h, argument;
+  static std::atomic<bool> fired;
+  EXPECT_EQ(tri_main(
+                [](void*) {
+                  apart([] {
+                    auto* const t = static_cast<struct tri_timer*>(calloc(1, sizeof(struct tri_timer)));
+                    h = hidden(t);
+                    void* const arg = calloc(1, 500);
+                    argument = hidden(arg);
+                    (void)tri_timer_start(
+                        t, tri_after(TRI_MS(800)), 0, [](void*) { fired = true; }, arg);
+                  });
+                  EXPECT_FALSE(is_lost(h));
+                  EXPECT_FALSE(is_lost(argument));
+                  while (!fired) tri_sleep(TRI_MS(10));
+                },
+                nullptr),
+            0);
+}
+
+TEST(LeaksOfGoroutines, FoundByGoroutinesWhileOthersRun) {
+  tri_procs(2);
+  static std::atomic<bool> stop;
+  stop = false;
+  static uintptr_t lost;
+  lost = make_lost(777);
+  EXPECT_EQ(tri_main(
+                [](void*) {
+                  tri_wg wg = {};
+                  for (int i = 0; i < 8; ++i) {
+                    tri_wg_add(&wg, 1);
+                    (void)tri_go(
+                        [](void* arg) {
+                          for (unsigned n = 0; !stop; ++n) {
+                            void* volatile p = malloc(16 << (n % 10));
+                            if (n % 64 == 0) tri_yield();
+                            free(p);
+                          }
+                          tri_wg_done(static_cast<tri_wg*>(arg));
+                        },
+                        &wg);
+                  }
+                  for (int i = 0; i < 30; ++i) EXPECT_TRUE(is_lost(lost));
+                  stop = true;
+                  (void)tri_wg_wait(&wg, TRI_FOREVER);
+                },
+                nullptr),
+            0);
+}
+
+}  // namespace

@@ -1,0 +1,102 @@
+// leaks_test.cc - Programs that lose blocks, and those that do not, with TRI=leaks.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <regex>
+#include <sstream>
+
+#include "support/process.h"
+
+namespace {
+
+using tri_test::Outcome;
+using tri_test::run_probe;
+
+Outcome run_leaks(const std::string& what, const std::string& option, std::vector<std::string> more = {}) {
+  more.insert(more.begin(), what);
+  return run_probe("leaks", more, {"TRI=" + option});
+}
+
+void expect_match(const std::string& text, const std::string& pattern) {
+  EXPECT_TRUE(std::regex_search(text, std::regex(pattern))) << text << "\ndoes not have\n" << pattern;
+}
+
+TEST(LeaksAtExit, NoneAreReportedWhereThereAreNone) {
+  const Outcome o = run_leaks("none", "leaks:fail");
+  EXPECT_TRUE(o.exited(0)) << o.describe();
+  expect_match(o.err, R"(^tri: no leaks: all of \d+ blocks \(.+\) are reached in leaks\[\d+\]\n$)");
+}
+
+TEST(LeaksAtExit, ListsCountWithTheirHeads) {
+  const Outcome o = run_leaks("list", "leaks:on");
+  EXPECT_TRUE(o.exited(0)) << o.describe();
+  EXPECT_EQ(o.out, "buffered, and written at the end");
+  expect_match(o.err, R"(^tri: leaks: nothing reaches 8 blocks \(3\.3 KiB\) of \d+ \(.+\) in leaks\[\d+\]\n)");
+  expect_match(o.err, R"(\n  3\.0 KiB: 3 blocks of 1\.0 KiB; the first at 0x[0-9a-f]+\n)");
+  expect_match(o.err, R"(\n  320 B: 1 block of 64 B, with 4 \(256 B\) that hang on them; at 0x[0-9a-f]+\n$)");
+}
+
+TEST(LeaksAtExit, ACircleIsOneLeak) {
+  const Outcome o = run_leaks("circle", "leaks:on");
+  expect_match(o.err, R"(\n  192 B: 1 block of 64 B, with 2 \(128 B\) that hang on them; at 0x)");
+}
+
+TEST(LeaksAtExit, LargeBlocksAreFound) {
+  const Outcome o = run_leaks("large", "leaks:on");
+  expect_match(o.err, R"(nothing reaches 1 block \(4[78] MiB\) of)");
+}
+
+TEST(LeaksAtExit, FailSetsTheExitStatusAndLosesNoOutput) {
+  for (const char* status : {"0", "7"}) {
+    const Outcome o = run_leaks("list", "leaks:fail", {status});
+    EXPECT_TRUE(o.exited(23)) << o.describe();
+    EXPECT_EQ(o.out, "buffered, and written at the end");
+  }
+  EXPECT_TRUE(run_leaks("list", "leaks:on", {"7"}).exited(7));
+  EXPECT_TRUE(run_leaks("none", "leaks:fail", {"7"}).exited(7));
+}
+
+TEST(LeaksAtExit, OffIsTheDefaultAndSilent) {
+  const Outcome o = run_probe("leaks", {"list"});
+  EXPECT_TRUE(o.exited(0));
+  EXPECT_EQ(o.err, "");
+}
+
+TEST(LeaksAtExit, OnlyNamesThePrograms) {
+  EXPECT_EQ(run_leaks("list", "leaks:fail,only:other*").err, "");
+  EXPECT_NE(run_leaks("list", "leaks:on,only:leak*").err, "");
+}
+
+TEST(LeaksAtExit, TheReportOptionSaysWhere) {
+  const std::string file = testing::TempDir() + "leaks_report_" + std::to_string(getpid());
+  const Outcome o = run_leaks("list", "leaks:on,report:" + file);
+  EXPECT_EQ(o.err, "");
+  std::stringstream text;
+  text << std::ifstream(file).rdbuf();
+  unlink(file.c_str());
+  expect_match(text.str(), "nothing reaches 8 blocks");
+}
+
+TEST(LeaksAtExit, AProgramThatClosedItsStderrIsReportedOn) {
+  expect_match(run_leaks("closed", "leaks:on").err, "nothing reaches 8 blocks");
+}
+
+TEST(LeaksAtExit, BesideTheOtherReport) {
+  const Outcome o = run_leaks("list", "leaks:on,stats:on");
+  expect_match(o.err, "nothing reaches 8 blocks");
+  expect_match(o.err, "^tri \\d.*  exit 0  ");
+}
+
+TEST(LeaksOnRequest, TheSignalsReportHasThem) {
+  const Outcome o = run_leaks("signal", "leaks:on,signal:USR2");
+  EXPECT_TRUE(o.exited(0)) << o.describe();
+  expect_match(o.err, "nothing reaches 8 blocks[^]*nothing reaches 8 blocks");  // and so has the one at the end
+}
+
+TEST(LeaksOnRequest, UnknownValuesAreNamed) {
+  expect_match(run_leaks("none", "leaks:maybe").err, "tri: option 'leaks' does not take 'maybe' \\(off, on, fail\\)");
+}
+
+}  // namespace

@@ -1,0 +1,61 @@
+// leaks.cc - Loses blocks, or none, and ends. Usage: leaks none|list|circle|large|exit N|signal|closed
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cstring>
+
+namespace {
+
+struct Node {
+  Node* next;
+  char rest[56];
+};
+char* volatile kept;
+
+[[gnu::noinline]] Node* make_node(Node* next) {
+  auto* const n = static_cast<Node*>(malloc(sizeof(Node)));
+  n->next = next;
+  asm volatile("" : : "r"(n) : "memory");
+  return n;
+}
+
+[[gnu::noinline]] void lose_one(size_t n) {
+  void* const p = malloc(n);
+  asm volatile("" : : "r"(p) : "memory");
+}
+
+[[gnu::noinline]] void lose(const char* what) {
+  if (strcmp(what, "circle") == 0) {
+    Node* const first = make_node(nullptr);
+    first->next = make_node(make_node(first));
+  } else if (strcmp(what, "large") == 0) {
+    lose_one(50'000'000);
+  } else {
+    Node* list = nullptr;
+    for (int i = 0; i < 5; ++i) list = make_node(list);
+    for (int i = 0; i < 3; ++i) lose_one(1000);
+  }
+}
+
+[[gnu::noinline]] void overwrite_stack() {
+  volatile char space[16 * 1024];
+  for (volatile char& c : space) c = 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) return 2;
+  kept = static_cast<char*>(malloc(100)) + 50;
+  printf("buffered, and written at the end");
+  if (strcmp(argv[1], "none") != 0) lose(argv[1]);
+  overwrite_stack();
+  if (strcmp(argv[1], "signal") == 0) raise(SIGUSR2);
+  if (strcmp(argv[1], "closed") == 0) {
+    fflush(stdout);
+    for (int fd = 0; fd < 3; ++fd) close(fd);
+  }
+  return argc > 2 ? atoi(argv[2]) : 0;
+}
