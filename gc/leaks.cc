@@ -7,6 +7,7 @@
 #include "alloc/os/os.h"
 #include "alloc/thread.h"
 #include "gc/marker.h"
+#include "gc/peek.h"
 #include "gc/roots.h"
 #include "gc/shadow.h"
 #include "gc/stop.h"
@@ -22,11 +23,10 @@ bool is_on_its_way(const Ref& r) {
 
 size_t array_bytes(size_t n) { return align_up(n * sizeof(Leak), os::page_size()); }
 
-// The memory of others, as it stands: not for the sanitizers to judge.
 template <class Fn>
-[[gnu::no_sanitize("address", "thread")]] void each_word(const Leak& leak, Fn&& fn) {
+void each_word(const Leak& leak, Fn&& fn) {
   const auto* const words = static_cast<const uintptr_t*>(leak.block);
-  for (size_t i = 0; i < leak.bytes / sizeof(uintptr_t); ++i) fn(words[i]);
+  for (size_t i = 0; i < leak.bytes / sizeof(uintptr_t); ++i) fn(peek(&words[i]));
 }
 
 }  // namespace
@@ -35,25 +35,19 @@ Leaks::~Leaks() {
   if (leaks_ != nullptr) os::unmap(leaks_, array_bytes(room_));
 }
 
-int Leaks::find() {
-  __builtin_unwind_init();  // the registers that calls preserve are in this frame
-  return find_below();
-}
-
-[[gnu::noinline]] int Leaks::find_below() {
-  own_sp_ = reinterpret_cast<uintptr_t>(__builtin_frame_address(0));
+int Leaks::find(uintptr_t sp) {
   if (in_slow_path()) return -EAGAIN;
   // Nobody is within the allocator when the world stops, so that its lists can be read, and its locks are free.
   if (const int error = stop_world(fork_prepare, fork_parent); error != 0) return error;
-  const int error = find_stopped();
+  const int error = find_stopped(sp);
   unstopped_ = unstopped_count();
   resume_world();
   return error;
 }
 
-int Leaks::find_stopped() {
+int Leaks::find_stopped(uintptr_t sp) {
   Roots roots;
-  if (const int error = roots.find(own_sp_); error != 0) return error;
+  if (const int error = roots.find(sp); error != 0) return error;
   Shadow shadow;
   if (const int error = shadow.begin(); error != 0) return error;
   {

@@ -25,6 +25,18 @@ struct Leak {
   bool is_direct;
 };
 
+template <class Fn>
+[[gnu::noinline]] auto call_with_own_frame(Fn&& fn) {
+  return fn(reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+}
+/// Calls fn(sp): what the calling thread keeps in registers and on its stack stands at sp and above. What fn and whoever it calls leaves
+/// there stands below. For the way from the program to Leaks::find(), whose frames hold all kinds of addresses.
+template <class Fn>
+[[gnu::noinline]] auto below_program(Fn&& fn) {
+  __builtin_unwind_init();  // the registers that calls preserve are in this frame
+  return call_with_own_frame(fn);
+}
+
 class Leaks {
  public:
   Leaks() = default;
@@ -32,9 +44,9 @@ class Leaks {
   Leaks(const Leaks&) = delete;
   Leaks& operator=(const Leaks&) = delete;
 
-  /// Looks for them. 0; -EAGAIN in a signal handler that interrupted the allocator; else the errors of stop_world(). Once. No lock may be
+  /// Looks for them, with sp of below_program(). 0; -EAGAIN in a signal handler that interrupted the allocator; else the errors of stop_world(). Once. No lock may be
   /// held, and a goroutine must not lose its thread meanwhile.
-  [[nodiscard]] int find();
+  [[nodiscard]] int find(uintptr_t sp);
 
   /// Direct ones, by address. The blocks are there as long as the program keeps its hands off them, which it must: it lost them.
   const Leak* begin() const { return leaks_; }
@@ -51,12 +63,10 @@ class Leaks {
   size_t unstopped_threads() const { return unstopped_; }
 
  private:
-  int find_below();
-  int find_stopped();
+  int find_stopped(uintptr_t sp);
   int list_lost(class Shadow& shadow);
   void attribute(class Shadow& shadow);
 
-  uintptr_t own_sp_ = 0;
   Leak* leaks_ = nullptr;  // all lost blocks; once attributed, the direct ones
   size_t room_ = 0;        // of all lost blocks
   size_t direct_ = 0;

@@ -2,6 +2,7 @@
 #include "gc/marker.h"
 
 #include "alloc/os/os.h"
+#include "gc/peek.h"
 
 namespace tri::gc {
 
@@ -46,11 +47,10 @@ void Marker::flush_candidates() {
   }
 }
 
-// The memory of others, as it stands: not for the sanitizers to judge.
-[[gnu::no_sanitize("address", "thread")]] void Marker::scan(const char* begin, size_t bytes) {
+void Marker::scan(const char* begin, size_t bytes) {
   const auto* const words = reinterpret_cast<const uintptr_t*>(begin);
   const size_t n = bytes / sizeof(uintptr_t);
-  for (size_t i = 0; i < n; ++i) candidate(words[i]);
+  for (size_t i = 0; i < n; ++i) candidate(peek(&words[i]));
 }
 
 void Marker::add_roots(const void* begin, const void* end) {

@@ -6,17 +6,27 @@
 #include "shim/include/tri/leaks.h"
 #include "shim/leaks_report.h"
 
-TRI_EXPORT_BEGIN
+namespace tri {
+namespace {
 
-int tri_leaks(int (*fn)(const struct tri_leak* leak, void* arg), void* arg) {
-  if (fn == nullptr) return -EINVAL;
-  tri::gc::Leaks leaks;
-  if (const int error = tri::find_leaks(&leaks); error != 0) return error;
-  for (const tri::gc::Leak& leak : leaks) {
+int each_leak(int (*fn)(const struct tri_leak* leak, void* arg), void* arg, uintptr_t sp) {
+  gc::Leaks leaks;
+  if (const int error = find_leaks(&leaks, sp); error != 0) return error;
+  for (const gc::Leak& leak : leaks) {
     const struct tri_leak l = {leak.block, leak.bytes, leak.indirect_blocks, leak.indirect_bytes};
     if (const int result = fn(&l, arg); result != 0) return result;
   }
   return 0;
+}
+
+}  // namespace
+}  // namespace tri
+
+TRI_EXPORT_BEGIN
+
+int tri_leaks(int (*fn)(const struct tri_leak* leak, void* arg), void* arg) {
+  if (fn == nullptr) return -EINVAL;
+  return tri::gc::below_program([&](uintptr_t sp) { return tri::each_leak(fn, arg, sp); });
 }
 
 int tri_roots_add(const void* p, size_t n) { return tri::gc::add_root_range(p, n); }

@@ -107,18 +107,20 @@ void write_quoted(Line& line, const char* s) {
 
 }  // namespace
 
-int find_leaks(gc::Leaks* leaks) {
+int find_leaks(gc::Leaks* leaks, uintptr_t sp) {
   gc::set_other_roots(visit_scheduler);
   // A goroutine must not be preempted on its way: who would let the world go on?
   sched::enter_critical();
-  const int error = leaks->find();
+  const int error = leaks->find(sp);
   sched::leave_critical();
   return error;
 }
 
-long write_leaks_report(int fd) {
+namespace {
+
+long write_text(int fd, uintptr_t sp) {
   gc::Leaks leaks;
-  if (const int error = find_leaks(&leaks); error != 0) {
+  if (const int error = find_leaks(&leaks, sp); error != 0) {
     say_why_not(fd, error);
     return error;
   }
@@ -154,13 +156,13 @@ long write_leaks_report(int fd) {
   return static_cast<long>(leaks.direct_blocks());
 }
 
-long write_leaks_json(int fd) {
+long write_json(int fd, uintptr_t sp) {
   gc::Leaks leaks;
   Line line;
   line.text("{\"program\":");
   write_quoted(line, sys::program_name());
   line.text(",\"pid\":").number(int64_t{sys::process_id()});
-  if (const int error = find_leaks(&leaks); error != 0) {
+  if (const int error = find_leaks(&leaks, sp); error != 0) {
     line.text(",\"error\":");
     write_quoted(line, reason(error));
     line.text("}\n").write_to(fd);
@@ -190,6 +192,16 @@ long write_leaks_json(int fd) {
   line.clear();
   line.text("]}\n").write_to(fd);
   return static_cast<long>(leaks.direct_blocks());
+}
+
+}  // namespace
+
+long write_leaks_report(int fd) {
+  return gc::below_program([fd](uintptr_t sp) { return write_text(fd, sp); });
+}
+
+long write_leaks_json(int fd) {
+  return gc::below_program([fd](uintptr_t sp) { return write_json(fd, sp); });
 }
 
 }  // namespace tri

@@ -9,7 +9,7 @@
 namespace tri {
 
 /// Leaks::find(), also from goroutines, and with their stacks as roots.
-[[nodiscard]] int find_leaks(gc::Leaks* leaks);
+[[nodiscard]] int find_leaks(gc::Leaks* leaks, uintptr_t sp);
 
 /// Looks for leaks and writes what it finds; README.md shows how. If it could not look, a line that says why. Returns how many direct leaks
 /// there are, or the errors of find_leaks().

@@ -92,7 +92,8 @@ TEST(LeaksAtExit, BesideTheOtherReport) {
 TEST(LeaksOnRequest, TheSignalsReportHasThem) {
   const Outcome o = run_leaks("signal", "leaks:on,signal:USR2");
   EXPECT_TRUE(o.exited(0)) << o.describe();
-  expect_match(o.err, "nothing reaches 8 blocks[^]*nothing reaches 8 blocks");  // and so has the one at the end
+  // And so has the one at the end. A register of the interrupted code may still hold what was lost last.
+  expect_match(o.err, "nothing reaches [78] blocks[^]*nothing reaches [78] blocks");
 }
 
 TEST(LeaksOnRequest, UnknownValuesAreNamed) {
