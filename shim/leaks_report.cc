@@ -143,7 +143,7 @@ long write_text(int fd, uintptr_t sp) {
     line.text(" of ").bytes(g.bytes);
     if (g.indirect_blocks != 0) {
       line.text(", with ").number(uint64_t{g.indirect_blocks}).text(" (").bytes(g.indirect_bytes).text(") that hang");
-      line.text(g.indirect_blocks == 1 ? "s on them" : " on them");
+      line.text(g.indirect_blocks == 1 ? "s" : "").text(g.blocks == 1 ? " on it" : " on them");
     }
     line.text(g.blocks == 1 ? "; at " : "; the first at ").pointer(g.first).text("\n").write_to(fd);
   }

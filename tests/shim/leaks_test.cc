@@ -35,12 +35,12 @@ TEST(LeaksAtExit, ListsCountWithTheirHeads) {
   EXPECT_EQ(o.out, "buffered, and written at the end");
   expect_match(o.err, R"(^tri: leaks: nothing reaches 8 blocks \(3\.3 KiB\) of \d+ \(.+\) in leaks\[\d+\]\n)");
   expect_match(o.err, R"(\n  3\.0 KiB: 3 blocks of 1\.0 KiB; the first at 0x[0-9a-f]+\n)");
-  expect_match(o.err, R"(\n  320 B: 1 block of 64 B, with 4 \(256 B\) that hang on them; at 0x[0-9a-f]+\n$)");
+  expect_match(o.err, R"(\n  320 B: 1 block of 64 B, with 4 \(256 B\) that hang on it; at 0x[0-9a-f]+\n$)");
 }
 
 TEST(LeaksAtExit, ACircleIsOneLeak) {
   const Outcome o = run_leaks("circle", "leaks:on");
-  expect_match(o.err, R"(\n  192 B: 1 block of 64 B, with 2 \(128 B\) that hang on them; at 0x)");
+  expect_match(o.err, R"(\n  192 B: 1 block of 64 B, with 2 \(128 B\) that hang on it; at 0x)");
 }
 
 TEST(LeaksAtExit, LargeBlocksAreFound) {
