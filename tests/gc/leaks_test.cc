@@ -77,18 +77,6 @@ void* make(size_t n) {
   return p;
 }
 
-struct Node {
-  Node* next;
-  Node* other;
-  char rest[48];
-};
-Node* make_node(Node* next = nullptr, Node* other = nullptr) {
-  auto* const n = static_cast<Node*>(make(sizeof(Node)));
-  n->next = next;
-  n->other = other;
-  return n;
-}
-
 TEST(Leaks, AProgramWithoutHasNone) {
   const Before before;
   static std::vector<void*> kept;
@@ -99,6 +87,19 @@ TEST(Leaks, AProgramWithoutHasNone) {
   EXPECT_EQ(leaks.indirect_blocks() - before.indirect, 0U);
   EXPECT_GE(leaks.blocks(), kept.size());
   for (void*& p : kept) deallocate(std::exchange(p, nullptr));
+}
+
+#if !TRI_TEST_SANITIZED  // Their own records point to blocks: a lost one may be hidden.
+struct Node {
+  Node* next;
+  Node* other;
+  char rest[48];
+};
+Node* make_node(Node* next = nullptr, Node* other = nullptr) {
+  auto* const n = static_cast<Node*>(make(sizeof(Node)));
+  n->next = next;
+  n->other = other;
+  return n;
 }
 
 TEST(Leaks, OfEachSizeIsFound) {
@@ -159,6 +160,7 @@ TEST(Leaks, OneThatPointsToItselfIsDirect) {
   ASSERT_NE(find(leaks, self), nullptr);
   EXPECT_EQ(leaks.indirect_blocks() - before.indirect, 0U);
 }
+#endif
 
 TEST(Leaks, BlocksThatWereFreedAreNone) {
   const Before before;
@@ -219,62 +221,71 @@ TEST(LeakRoots, TheStackOfTheCaller) {
   expect_lost(h);
 }
 
-/// A thread that keeps a block where `keep` says until it is told to let go, while another looks.
-template <class Keep, class Drop>
-void held_by_thread(Keep&& keep, Drop&& drop) {
+/// A thread that keeps a block somewhere until it is told to let go, while another looks.
+class Holder {
+ public:
+  /// By the thread: it holds the block from now on; then, it does no more. Each waits for the other to have looked.
+  void holds(uintptr_t h) {
+    hidden_block = h;
+    overwrite_stack();
+    reach(1);
+  }
+  void holds_no_more() {
+    overwrite_stack();
+    reach(3);
+  }
+  /// The same, in the caller's own way of waiting: while is_before(2), and is_before(4).
   std::atomic<int> step{0};
-  std::atomic<uintptr_t> h{0};
-  std::thread holder([&] {
-    apart([&] { h = keep(); });
-    overwrite_stack();
-    step = 1;
-    while (step != 2) usleep(100);
-    drop();
-    overwrite_stack();
-    step = 3;
-    while (step != 4) usleep(100);
-  });
-  while (step != 1) usleep(100);
-  EXPECT_FALSE(is_lost(h));
-  step = 2;
-  while (step != 3) usleep(100);
-  expect_lost(h);
-  step = 4;
-  holder.join();
-}
+  bool is_before(int n) const { return step.load(std::memory_order_relaxed) < n; }
+
+  template <class Body>
+  void check(Body&& body) {
+    std::thread thread([&] { body(*this); });
+    wait_for(1);
+    EXPECT_FALSE(is_lost(hidden_block));
+    step = 2;
+    wait_for(3);
+    expect_lost(hidden_block);
+    step = 4;
+    thread.join();
+  }
+  std::atomic<uintptr_t> hidden_block{0};
+
+ private:
+  void wait_for(int n) const {
+    while (is_before(n)) usleep(100);
+  }
+  void reach(int n) {
+    step = n;
+    wait_for(n + 1);
+  }
+};
 
 TEST(LeakRoots, TheThreadLocalStorageOfAThread) {
-  held_by_thread(
-      [] {
-        in_tls = static_cast<char*>(make(300));
-        return hidden(in_tls);
-      },
-      [] { in_tls = nullptr; });
+  Holder().check([](Holder& holder) {
+    uintptr_t h = 0;
+    apart([&h] {
+      in_tls = static_cast<char*>(make(300));
+      h = hidden(in_tls);
+    });
+    holder.holds(h);
+    in_tls = nullptr;
+    holder.holds_no_more();
+  });
 }
 
 TEST(LeakRoots, TheStackOfAThread) {
-  std::atomic<int> step{0};
-  std::atomic<uintptr_t> h{0};
-  std::thread holder([&] {
+  Holder().check([](Holder& holder) {
     void* volatile kept = nullptr;
+    uintptr_t h = 0;
     apart([&] {
       kept = make(300);
       h = hidden(kept);
     });
-    overwrite_stack();
-    step = 1;
-    while (step != 2) usleep(100);
+    holder.holds(h);
     kept = nullptr;
-    step = 3;
-    while (step != 4) usleep(100);
+    holder.holds_no_more();
   });
-  while (step != 1) usleep(100);
-  EXPECT_FALSE(is_lost(h));
-  step = 2;
-  while (step != 3) usleep(100);
-  expect_lost(h);
-  step = 4;
-  holder.join();
 }
 
 TEST(LeakRoots, AVectorRegister) {
@@ -288,30 +299,21 @@ TEST(LeakRoots, AVectorRegister) {
 #endif
 #define IN_VECTOR_REGISTER "+" IN_VECTOR
   using Vector = uint64_t __attribute__((vector_size(16)));
-  std::atomic<int> step{0};
-  std::atomic<uintptr_t> h{0};
-  apart([&] { h = hidden(make(300)); });
-  std::thread holder([&] {
+  Holder vector;
+  apart([&] { vector.hidden_block = hidden(make(300)); });
+  vector.check([](Holder& holder) {
     const Vector ones = {~uint64_t{0}, ~uint64_t{0}};
-    Vector v = {h, h};
+    Vector v = {holder.hidden_block, holder.hidden_block};
     const auto flip = [&v, &ones] { asm volatile(FLIP_VECTOR : IN_VECTOR_REGISTER(v) : IN_VECTOR(ones)); };
     flip();
-    step.store(1, std::memory_order_relaxed);
+    holder.step = 1;
     // Nowhere else but in this register.
-    while (step.load(std::memory_order_relaxed) != 2) asm volatile("" : IN_VECTOR_REGISTER(v));
+    while (holder.is_before(2)) asm volatile("" : IN_VECTOR_REGISTER(v));
     flip();
-    step.store(3, std::memory_order_relaxed);
+    holder.step = 3;
     // At the same depth: below it lies what the kernel saved at the last stop.
-    while (step.load(std::memory_order_relaxed) != 4) asm volatile("");
+    while (holder.is_before(4)) asm volatile("");
   });
-  while (step != 1) usleep(100);
-  EXPECT_FALSE(is_lost(h));
-  step = 2;
-  while (step != 3) usleep(100);
-  expect_lost(h);
-
-  step = 4;
-  holder.join();
 #endif
 }
 
@@ -406,32 +408,20 @@ TEST(LeakRoots, RegisteredRanges) {
 
 TEST(LeakRoots, ASignalStackInABlock) {
   // The kernel alone knows of it.
-  static uintptr_t h;
-  std::atomic<int> step{0};
-  std::thread holder([&] {
+  Holder().check([](Holder& holder) {
     stack_t before = {};
-    apart([&before] {
+    uintptr_t h = 0;
+    apart([&] {
       stack_t s = {};
       s.ss_size = 64 * 1024;
       s.ss_sp = make(s.ss_size);
       ASSERT_EQ(sigaltstack(&s, &before), 0);
       h = hidden(s.ss_sp);
     });
-    overwrite_stack();
-    step = 1;
-    while (step != 2) usleep(100);
+    holder.holds(h);
     EXPECT_EQ(sigaltstack(&before, nullptr), 0);
-    overwrite_stack();
-    step = 3;
-    while (step != 4) usleep(100);
+    holder.holds_no_more();
   });
-  while (step != 1) usleep(100);
-  EXPECT_FALSE(is_lost(h));
-  step = 2;
-  while (step != 3) usleep(100);
-  expect_lost(h);
-  step = 4;
-  holder.join();
 }
 
 TEST(LeakRoots, ThreadsOnStacksOfTheirOwnMaking) {
@@ -495,7 +485,7 @@ TEST(Leaks, AreFoundWhileOthersAllocate) {
     EXPECT_EQ(leaks.unstopped_threads(), 0U);
     // What a thread has just been given, and has not stored yet, is in its registers.
     for (const Leak& leak : leaks) EXPECT_NE(static_cast<const uint64_t*>(leak.block)[1], kTheirs);
-    EXPECT_NE(find(leaks, h), nullptr);
+    EXPECT_TRUE(find(leaks, h) != nullptr || TRI_TEST_SANITIZED);
   }
   stop = true;
   for (std::thread& t : others) t.join();
