@@ -29,11 +29,13 @@ bool parse(const char* line, Mapping* out) {
   const char* name = strpbrk(s, "/[");
   if (name == nullptr) name = "";
   const auto starts = [&](const char* with) { return strncmp(name, with, strlen(with)) == 0; };
-  // The kernel's own pages ([vvar], [vdso]) hold nothing of the program's; a device may mind being read.
+  // The kernel's own pages ([vvar], [vdso]) hold nothing of the program's; a device may mind being read. Of a file, what is read-only by now was
+  // written by the dynamic linker, before there were blocks.
   const bool is_device = starts("/dev/") && !starts("/dev/shm/") && !starts("/dev/zero");
+  const bool is_constant = s[1] != 'w' && s[3] == 'p' && starts("/");
   *out = {begin,
           end,
-          s[0] == 'r' && !starts("[v") && !is_device,
+          s[0] == 'r' && !starts("[v") && !is_device && !is_constant,
           s[0] == 'r' || s[1] == 'w' || s[2] == 'x',
           s[3] == 's',
           starts("[stack]")};
@@ -89,7 +91,7 @@ int MemoryMap::read() {
   size_t lines = 0;
   {
     LineReader maps("/proc/self/maps");
-    if (!maps.is_open()) return -ENOENT;
+    if (!maps.is_open()) return maps.error();
     while (maps.next() != nullptr) ++lines;
   }
   const size_t room = lines + 16;  // this very mapping, and what it may divide
@@ -122,8 +124,12 @@ void MemoryMap::release() {
 
 // ---- pages --------------------------------------------------------------------------------------------------------
 
-PageReader::PageReader()
-    : pages_(open_for_reading("/proc/self/pagemap")), memory_(open_for_reading("/proc/self/mem")) {}
+int PageReader::open() {
+  pages_ = open_for_reading("/proc/self/pagemap");
+  if (pages_ < 0) return pages_;
+  memory_ = open_for_reading("/proc/self/mem");
+  return memory_ < 0 ? memory_ : 0;
+}
 
 PageReader::~PageReader() {
   if (pages_ >= 0) system_call(SYS_close, pages_);

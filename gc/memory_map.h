@@ -29,7 +29,7 @@ struct Mapping {
 
 class MemoryMap {
  public:
-  /// Takes the picture. 0, -ENOMEM, or -ENOENT: no /proc. Its own memory is not in it.
+  /// Takes the picture. 0, -ENOMEM, or the error of opening the file: -ENOENT without /proc, -EMFILE. Its own memory is not in it.
   [[nodiscard]] int read();
   void release();
   ~MemoryMap() { release(); }
@@ -50,11 +50,13 @@ class MemoryMap {
 /// Reads what pages of mappings hold.
 class PageReader {
  public:
-  PageReader();
+  PageReader() = default;
   ~PageReader();
   PageReader(const PageReader&) = delete;
   PageReader& operator=(const PageReader&) = delete;
 
+  /// 0, or why the files that it needs cannot be opened: -ENOENT without /proc, -EMFILE, -EACCES in a process that may not be traced.
+  [[nodiscard]] int open();
   /// Calls fn(begin, end) for all memory of [begin, end), of this mapping, that the process may have written to: in place, or, what is not
   /// in memory just now, in a copy that is gone after the call.
   template <class Fn>
@@ -91,8 +93,8 @@ class PageReader {
   bool next_listed(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
   size_t copy(uintptr_t from, size_t bytes);
 
-  int pages_;   // /proc/self/pagemap
-  int memory_;  // /proc/self/mem
+  int pages_ = -1;   // /proc/self/pagemap
+  int memory_ = -1;  // /proc/self/mem
   bool can_scan_ = true;
   alignas(16) char copy_[kCopyBytes];
 };

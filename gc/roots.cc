@@ -85,6 +85,7 @@ int Roots::find(uintptr_t own_sp) {
   own_sp_ = own_sp;
   // The map first: what is mapped from here on is not in it.
   if (const int error = map_.read(); error != 0) return error;
+  if (const int error = reader_.open(); error != 0) return error;
   if (const int error = collect_excluded(); error != 0) return error;
   return collect_threads();
 }
@@ -143,7 +144,7 @@ uintptr_t Roots::dead_until(const Mapping* m) const {
 // ---- visiting -----------------------------------------------------------------------------------------------------
 
 /// [begin, end of the mapping) without what is excluded.
-void Roots::each_in(PageReader& reader, const Mapping& m, uintptr_t begin, const RootVisitor& visitor) const {
+void Roots::each_in(const Mapping& m, uintptr_t begin, const RootVisitor& visitor) {
   const auto visit = [&](const char* from, const char* to) { visitor.visit(from, to); };
   // The first that ends behind the begin; they do not overlap.
   const Range* x = std::lower_bound(excluded_, excluded_ + excluded_count_, begin,
@@ -151,7 +152,7 @@ void Roots::each_in(PageReader& reader, const Mapping& m, uintptr_t begin, const
   for (uintptr_t at = begin; at < m.end; ++x) {
     const bool any = x != excluded_ + excluded_count_ && x->begin < m.end;
     const uintptr_t until = any ? x->begin : m.end;
-    if (at < until) reader.each_written(m, at, until, visit);
+    if (at < until) reader_.each_written(m, at, until, visit);
     if (!any) return;
     at = x->end;
   }
@@ -170,11 +171,10 @@ void Roots::visit_threads(const RootVisitor& visitor) const {
   visitor.visit(stacks, stacks + 2);
 }
 
-void Roots::each(const RootVisitor& visitor) const {
+void Roots::each(const RootVisitor& visitor) {
   visit_threads(visitor);
-  PageReader reader;
   for (const Mapping* m = map_.begin(); m != map_.end(); ++m) {
-    if (m->readable) each_in(reader, *m, dead_until(m), visitor);
+    if (m->readable) each_in(*m, dead_until(m), visitor);
   }
   for (const Registered* r = registered.load(std::memory_order_acquire); r != nullptr; r = r->next) {
     const uintptr_t begin = r->begin.load(std::memory_order_acquire);

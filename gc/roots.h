@@ -5,7 +5,7 @@
 //   registers       of each thread that was stopped, vector registers included, as the kernel saved them; the caller's own
 //   mappings        all that can be read and was written to: data of programs and libraries, stacks, thread-local storage, what the program
 //                   mapped itself, private or shared, the break area, other allocators' heaps (memory_map.h)
-//     but not       blocks, which are reached or not (mheap.h), what the library keeps for itself (own_memory.h), and the dead part of a
+//     but not       what is read-only of a file, blocks, which are reached or not (mheap.h), what the library keeps for itself (own_memory.h), and the dead part of a
 //                   stack, below its thread's stack pointer, wherever it is certain that nothing else lies there
 //   other roots     what a part of the library names itself: sched, of its goroutines (set_other_roots())
 //   registered      ranges that the program names
@@ -38,11 +38,11 @@ void set_other_roots(OtherRoots others);
 
 class Roots {
  public:
-  /// Looks where they are. 0, -ENOMEM or -ENOENT. While the world stands still, and before the collector maps anything else for the cycle.
+  /// Looks where they are. 0, -ENOMEM, or the errors of PageReader::open(). While the world stands still, and before the collector maps anything else for the cycle.
   /// Of the caller's stack, what lies from own_sp on is a root: above the collector's frames, which hold all kinds of addresses.
   [[nodiscard]] int find(uintptr_t own_sp);
   /// Visits all of them.
-  void each(const RootVisitor& visitor) const;
+  void each(const RootVisitor& visitor);
   ~Roots();
   Roots() = default;
   Roots(const Roots&) = delete;
@@ -64,10 +64,11 @@ class Roots {
   int collect_excluded();
   int collect_threads();
   uintptr_t dead_until(const Mapping* m) const;
-  void each_in(PageReader& reader, const Mapping& m, uintptr_t begin, const RootVisitor& visitor) const;
+  void each_in(const Mapping& m, uintptr_t begin, const RootVisitor& visitor);
   void visit_threads(const RootVisitor& visitor) const;
 
   MemoryMap map_;
+  PageReader reader_;
   Range* excluded_ = nullptr;  // by address
   size_t excluded_count_ = 0;
   size_t excluded_room_ = 0;

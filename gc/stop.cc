@@ -48,6 +48,7 @@ constexpr int64_t kFirstLook = 2'000'000;
 constexpr int kSendTries = 100;
 
 constinit int stop_signal = 0;  // 0: not chosen yet
+constinit bool chosen = false;  // by us
 constinit int installed = 0;    // the signal that has our handler
 constinit Record* records = nullptr;
 
@@ -91,13 +92,21 @@ void on_stop(int, siginfo_t* info, void* context) {
   errno = saved_errno;
 }
 
+bool is_ours(int signal) {
+  struct sigaction action = {};
+  return sigaction(signal, nullptr, &action) == 0 && action.sa_sigaction == on_stop;
+}
+
 bool choose_signal() {
-  if (stop_signal != 0) return stop_signal > 0 && stop_signal <= SIGRTMAX;
+  // One that the program has put a handler of its own on since is the program's.
+  const bool was_taken = chosen && installed == stop_signal && !is_ours(stop_signal);
+  if (stop_signal != 0 && !was_taken) return stop_signal > 0 && stop_signal <= SIGRTMAX;
   // From the last on: programs count from the first.
   for (int s = SIGRTMAX; s > SIGRTMIN; --s) {
     struct sigaction action = {};
     if (sigaction(s, nullptr, &action) == 0 && action.sa_handler == SIG_DFL) {
       stop_signal = s;
+      chosen = true;
       return true;
     }
   }
@@ -116,7 +125,7 @@ int prepare() {
       return -ENOMEM;
     }
   }
-  if (installed == stop_signal) return 0;
+  if (installed == stop_signal && is_ours(installed)) return 0;
   struct sigaction action = {};
   action.sa_sigaction = on_stop;
   // On a thread's own signal stack, where it has one: its stack may be small, and nearly full.
@@ -145,13 +154,13 @@ long send(uint32_t id, size_t index) {
   return r;
 }
 
-/// Asks all threads that have not been asked; how many, or -ENOENT, or -EAGAIN: too many threads.
+/// Asks all threads that have not been asked; how many, or an error: those of each_task(), or -EAGAIN: too many threads.
 long ask_new() {
   const size_t before = asked_count();
   const uint32_t me = sys::thread_id();
   size_t cursor = 0;  // the kernel lists them in the same order again
   bool too_many = false;
-  const bool listed = each_task([&](uint32_t id) {
+  const long error = each_task([&](uint32_t id) {
     if (id == me) return;
     const size_t n = asked_count();
     if (cursor < n && records[cursor].id == id) {
@@ -176,7 +185,7 @@ long ask_new() {
     asked.store(n + 1, std::memory_order_relaxed);
     cursor = n + 1;
   });
-  if (!listed) return -ENOENT;
+  if (error != 0) return error;
   return too_many ? -EAGAIN : static_cast<long>(asked_count() - before);
 }
 
@@ -249,7 +258,10 @@ void leave_place() {
 
 }  // namespace
 
-void set_stop_signal(int signal) { stop_signal = signal; }
+void set_stop_signal(int signal) {
+  stop_signal = signal;
+  chosen = false;
+}
 int get_stop_signal() { return stop_signal; }
 
 size_t asked_count() { return asked.load(std::memory_order_relaxed); }

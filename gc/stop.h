@@ -41,7 +41,7 @@ struct StoppedThread {
 void set_stop_signal(int signal);
 int get_stop_signal();
 
-/// Stops all other threads. 0; -EBUSY: the caller is in a stop of its own already; -ENOMEM; -ENOENT: no /proc; -EINVAL: the signal is none.
+/// Stops all other threads. 0; -EBUSY: the caller is in a stop of its own already; -ENOMEM; -ENOENT: no /proc; -EMFILE; -EINVAL: the signal is none.
 /// One thread at a time: others that call it wait, and are stopped in there. lock() takes what no thread may hold when it stands, and unlock()
 /// releases it again once all do (also on errors).
 [[nodiscard]] int stop_world(void (*lock)() = nullptr, void (*unlock)() = nullptr);

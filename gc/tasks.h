@@ -24,11 +24,11 @@ void close_tasks(int fd);
 /// The number that the entry at `at` is named by, 0 for none; *next is where the next one begins.
 uint32_t task_at(const char* at, const char** next);
 
-/// Calls fn(id) for each thread; one that begins meanwhile may be missed. False without /proc.
+/// Calls fn(id) for each thread; one that begins meanwhile may be missed. 0, or a negative errno: -ENOENT without /proc, -EMFILE.
 template <class Fn>
-bool each_task(Fn&& fn) {
+long each_task(Fn&& fn) {
   const int fd = open_tasks();
-  if (fd < 0) return false;
+  if (fd < 0) return fd;
   alignas(8) char buffer[4096];
   long n;
   while ((n = list_tasks(fd, buffer, sizeof buffer)) > 0) {
@@ -37,7 +37,7 @@ bool each_task(Fn&& fn) {
     }
   }
   close_tasks(fd);
-  return n == 0;
+  return n;
 }
 
 }  // namespace tri::gc

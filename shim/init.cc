@@ -11,6 +11,7 @@
 #include "alloc/malloc.h"
 #include "alloc/misuse.h"
 #include "alloc/thread.h"
+#include "gc/stop.h"
 #include "shim/options.h"
 #include "shim/report.h"
 
@@ -43,6 +44,7 @@ bool another_allocator_is_loaded() {
 
 void child_after_fork() {
   fork_child();
+  gc::stop_reset_after_fork();
   leave_parents_slot();
 }
 

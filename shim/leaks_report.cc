@@ -80,6 +80,10 @@ const char* reason(int error) {
       return "another look is under way on this thread";
     case -ENOENT:
       return "there is no /proc";
+    case -EMFILE:
+      return "no file descriptor is free";
+    case -EACCES:
+      return "the process may not be traced";
     case -ENOMEM:
       return "there is no memory for it";
     default:

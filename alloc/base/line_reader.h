@@ -28,6 +28,8 @@ class LineReader {
   LineReader& operator=(const LineReader&) = delete;
 
   bool is_open() const { return fd_ >= 0; }
+  /// Why it is not: a negative errno.
+  int error() const { return fd_; }
 
   /// The next line, ended by 0; null at the end.
   char* next() {

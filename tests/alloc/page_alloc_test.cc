@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "alloc/persistent.h"
 #include "tests/alloc/support.h"
 
 namespace tri {
@@ -175,6 +176,7 @@ TEST(PageAlloc, RefusesArenasWhenItsTablesAreFull) {
 }
 
 TEST(PageAlloc, RefusesArenasWithoutMemoryForItsTables) {
+  ASSERT_NE(persistent::alloc(16, 16), nullptr);  // there is room to note the table in
   PageAlloc pages;
   std::vector<Arena> arenas(300);
   for (long n = 0; n < 2; ++n) {

@@ -231,6 +231,34 @@ TEST(Stop, AThreadOnAnotherStackShowsThatOne) {
   thread.join();
 }
 
+TEST(Stop, ASignalThatTheProgramTakesMeanwhileIsTheProgramsFromThenOn) {
+  std::atomic<bool> over{false};
+  std::thread thread([&] {
+    while (!over) std::this_thread::yield();
+  });
+  {
+    Stopped world;
+    EXPECT_EQ(stopped_count(), 1u);
+  }
+  const int first = get_stop_signal();
+  static std::atomic<int> came;
+  came = 0;
+  struct sigaction action = {};
+  action.sa_handler = [](int) { ++came; };
+  ASSERT_EQ(sigaction(first, &action, nullptr), 0);
+  {
+    Stopped world;
+    EXPECT_EQ(stopped_count(), 1u);
+    EXPECT_EQ(unstopped_count(), 0u);
+  }
+  EXPECT_NE(get_stop_signal(), first);
+  EXPECT_EQ(came, 0);
+  raise(first);
+  EXPECT_EQ(came, 1);
+  over = true;
+  thread.join();
+}
+
 TEST(Stop, ThreadsThatLibcDoesNotKnowAreStopped) {
   static std::atomic<uint64_t> work;
   static std::atomic<bool> over;

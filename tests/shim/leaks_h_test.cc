@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <tri.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <regex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -100,6 +102,42 @@ TEST(LeaksH, RegisteredMemoryIsLookedAt) {
   });
   EXPECT_TRUE(is_lost(p));
   EXPECT_EQ(tri_roots_add(nullptr, 64), -EINVAL);
+}
+
+TEST(LeaksH, NeedsDescriptorsAndSaysSo) {
+  const uintptr_t h = make_lost(100);
+  std::vector<int> all;
+  for (int fd; (fd = dup(0)) >= 0;) all.push_back(fd);
+  ASSERT_EQ(errno, EMFILE);
+  const auto look = [] { return tri_leaks([](const struct tri_leak*, void*) { return 1; }, nullptr); };
+  for (int free = 0; free < 2; ++free) {
+    EXPECT_EQ(look(), -EMFILE) << free;
+    close(all.back());
+    all.pop_back();
+  }
+  EXPECT_EQ(look(), 1);
+  for (const int fd : all) close(fd);
+  EXPECT_TRUE(is_lost(h));
+}
+
+TEST(LeaksH, AForkedChildLooksByItself) {
+  // Whatever the parent's other thread was about just then.
+  std::atomic<bool> stop{false};
+  std::thread other([&] {
+    while (!stop) EXPECT_GE(tri_leaks([](const struct tri_leak*, void*) { return 1; }, nullptr), 0);
+  });
+  for (int i = 0; i < 300; ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(60);
+      _exit(tri_leaks([](const struct tri_leak*, void*) { return 1; }, nullptr) >= 0 ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0) << i;
+  }
+  stop = true;
+  other.join();
 }
 
 TEST(LeaksH, ReportsAreTextOrJson) {

@@ -6,6 +6,9 @@
  * stands in a register or in a dead variable hides a leak; what is hidden from it (XOR, compressed, in other processes, in
  * the kernel) is reported as one.
  *
+ * To the threads it is a signal like any other: what is interrupted goes on by itself, but for calls that never do (poll(), nanosleep() and others of
+ * signal(7)), which return EINTR.
+ *
  * Functions return a negative errno on failure, and may be called by any thread and any goroutine, but not by a signal handler that may have
  * interrupted the allocator: -EAGAIN then. */
 #ifndef TRI_LEAKS_H
@@ -28,7 +31,8 @@ struct tri_leak {
 /** Looks for leaks and calls fn(leak, arg) for each, by address, until it returns other than 0. The threads go on before the first call;
  *  *leak is valid during the call. fn may allocate, and may free the block. Stops all other threads for about a second for each
  *  GiB that is in use.
- *  @return what fn returned last, 0 if there is none; -EAGAIN: see above; -ENOENT: there is no /proc; -ENOMEM: no memory for the tables, about
+ *  @return what fn returned last, 0 if there is none; -EAGAIN: see above; -ENOENT: there is no /proc; -EMFILE: no descriptor is free
+ *  (three are needed for a moment); -EACCES: the process may not be traced (prctl(PR_SET_DUMPABLE)); -ENOMEM: no memory for the tables, about
  *  two percent of what is in use; -EINVAL: fn is null. Takes locks; fn is called without. */
 int tri_leaks(int (*fn)(const struct tri_leak *leak, void *arg), void *arg);
 
