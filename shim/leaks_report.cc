@@ -5,9 +5,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include "alloc/base/bits.h"
 #include "alloc/base/print.h"
 #include "alloc/base/sys.h"
-#include "alloc/size_class.h"
+#include "alloc/os/os.h"
 #include "gc/roots.h"
 #include "sched/critical.h"
 #include "sched/roots.h"
@@ -27,46 +28,54 @@ void visit_scheduler(const gc::Roots& roots, const gc::RootVisitor& visitor) {
        }});
 }
 
-/// Leaks of one size.
+/// Leaks of one size; or, if there are too many sizes, of all that have no group of their own.
 struct Group {
-  size_t bytes;  // of each
+  size_t bytes;  // of each; 0: various
   size_t blocks;
+  size_t own_bytes;
   size_t indirect_blocks;
   size_t indirect_bytes;
   const void* first;
 
-  size_t total() const { return blocks * bytes + indirect_bytes; }
+  size_t total() const { return own_bytes + indirect_bytes; }
 };
 
-/// The groups of all leaks, the largest first. Sizes are those of the size classes; larger blocks are many sizes, which share groups of
-/// a power of two if there are too many.
+/// The groups of all leaks, the largest first. None without memory for them: the sums are said in any case.
 class Groups {
  public:
-  explicit Groups(const gc::Leaks& leaks) {
+  explicit Groups(const gc::Leaks& leaks) : groups_(static_cast<Group*>(os::map(kBytes, os::page_size()))) {
+    if (groups_ == nullptr) return;
     for (const gc::Leak& leak : leaks) {
       Group& g = group_of(leak.bytes);
       if (g.blocks++ == 0) g.first = leak.block;
+      g.own_bytes += leak.bytes;
       g.indirect_blocks += leak.indirect_blocks;
       g.indirect_bytes += leak.indirect_bytes;
     }
     std::sort(groups_, groups_ + count_, [](const Group& a, const Group& b) { return a.total() > b.total(); });
   }
+  ~Groups() {
+    if (groups_ != nullptr) os::unmap(groups_, kBytes);
+  }
+  Groups(const Groups&) = delete;
+  Groups& operator=(const Groups&) = delete;
+
   const Group* begin() const { return groups_; }
   const Group* end() const { return groups_ + count_; }
 
  private:
-  static constexpr size_t kMost = 256;
+  static constexpr size_t kMost = 256;  // every size class, and many large sizes
+  static constexpr size_t kBytes = align_up(kMost * sizeof(Group), size_t{4096});
 
   Group& group_of(size_t bytes) {
     for (size_t i = 0; i < count_; ++i) {
-      if (groups_[i].bytes == bytes) return groups_[i];
+      if (groups_[i].bytes == bytes || i == kMost - 1) return groups_[i];
     }
-    if (count_ == kMost) return groups_[kMost - 1];
-    groups_[count_] = {bytes, 0, 0, 0, nullptr};
+    groups_[count_].bytes = count_ == kMost - 1 ? 0 : bytes;
     return groups_[count_++];
   }
 
-  Group groups_[kMost];
+  Group* groups_;
   size_t count_ = 0;
 };
 
@@ -144,7 +153,11 @@ long write_text(int fd, uintptr_t sp) {
     line.clear();
     line.text("  ").bytes(g.total()).text(": ");
     say_blocks(line, g.blocks);
-    line.text(" of ").bytes(g.bytes);
+    if (g.bytes == 0) {
+      line.text(" of other sizes");
+    } else {
+      line.text(" of ").bytes(g.bytes);
+    }
     if (g.indirect_blocks != 0) {
       line.text(", with ").number(uint64_t{g.indirect_blocks}).text(" (").bytes(g.indirect_bytes).text(") that hang");
       line.text(g.indirect_blocks == 1 ? "s" : "").text(g.blocks == 1 ? " on it" : " on them");

@@ -9,6 +9,7 @@
 
 #include <atomic>
 
+#include "alloc/base/print.h"
 #include "alloc/thread.h"
 #include "sched/critical.h"
 #include "sched/dump.h"
@@ -30,6 +31,22 @@ constinit pid_t timer_of = 0;
 /// What the report needs may be locked by the very code that was interrupted.
 bool is_interrupted() { return sched::in_critical() || in_slow_path(); }
 
+/// The search for leaks takes more than the smallest signal stacks have.
+bool has_room_to_search() {
+  constexpr size_t kRoom = 32 * 1024;
+  stack_t s = {};
+  return sigaltstack(nullptr, &s) != 0 || (s.ss_flags & SS_ONSTACK) == 0 || s.ss_size >= kRoom;
+}
+
+void report_leaks(int fd) {
+  if (has_room_to_search()) {
+    (void)write_leaks_report(fd);
+    return;
+  }
+  Line line;
+  line.text("tri: cannot look for leaks: the signal came on a stack of less than 32 KiB").in_program().write_to(fd);
+}
+
 void try_again() {
   itimerspec soon = {};
   soon.it_value.tv_nsec = kTryAgain;
@@ -45,7 +62,7 @@ void on_signal(int) {
     if (const int fd = open_report(&close_it); fd >= 0) {
       write_stats_report(fd, "running");
       sched::dump_tasks(fd);
-      if (options.leaks != LeakCheck::kOff) (void)write_leaks_report(fd);
+      if (options.leaks != LeakCheck::kOff) report_leaks(fd);
       if (close_it) close(fd);
     }
   }

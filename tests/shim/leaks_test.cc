@@ -48,6 +48,21 @@ TEST(LeaksAtExit, LargeBlocksAreFound) {
   expect_match(o.err, R"(nothing reaches 1 block \(4[78] MiB\) of)");
 }
 
+TEST(LeaksAtExit, ManySizesAreAllCounted) {
+  const Outcome o = run_leaks("sizes", "leaks:on");
+  expect_match(o.err, "nothing reaches 400 blocks");
+  size_t groups = 0;
+  size_t blocks = 0;
+  const std::regex group(R"(\n  [0-9.]+ .?i?B: (\d+) blocks? of )");
+  for (std::sregex_iterator i(o.err.begin(), o.err.end(), group), end; i != end; ++i) {
+    ++groups;
+    blocks += std::stoul((*i)[1]);
+  }
+  EXPECT_EQ(groups, 256U);
+  EXPECT_EQ(blocks, 400U);
+  expect_match(o.err, R"(: 145 blocks of other sizes; the first at 0x)");
+}
+
 TEST(LeaksAtExit, FailSetsTheExitStatusAndLosesNoOutput) {
   for (const char* status : {"0", "7"}) {
     const Outcome o = run_leaks("list", "leaks:fail", {status});
@@ -94,6 +109,13 @@ TEST(LeaksOnRequest, TheSignalsReportHasThem) {
   EXPECT_TRUE(o.exited(0)) << o.describe();
   // And so has the one at the end. A register of the interrupted code may still hold what was lost last.
   expect_match(o.err, "nothing reaches [78] blocks[^]*nothing reaches [78] blocks");
+}
+
+TEST(LeaksOnRequest, ASmallSignalStackIsNotOverrun) {
+  const Outcome o = run_leaks("small_stack", "leaks:on,signal:USR2");
+  EXPECT_TRUE(o.exited(0)) << o.describe();
+  expect_match(o.err, "tri: cannot look for leaks: the signal came on a stack of less than 32 KiB in leaks\\[");
+  expect_match(o.err, "nothing reaches [78] blocks");
 }
 
 TEST(LeaksOnRequest, UnknownValuesAreNamed) {

@@ -1,4 +1,4 @@
-// leaks.cc - Loses blocks, or none, and ends. Usage: leaks none|list|circle|large|exit N|signal|closed
+// leaks.cc - Loses blocks, or none, and ends. Usage: leaks none|list|circle|large|sizes|signal|small_stack|closed [STATUS]
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +30,8 @@ char* volatile kept;
   if (strcmp(what, "circle") == 0) {
     Node* const first = make_node(nullptr);
     first->next = make_node(make_node(first));
+  } else if (strcmp(what, "sizes") == 0) {
+    for (size_t i = 0; i < 400; ++i) lose_one(50'000 + i * 8192);
   } else if (strcmp(what, "large") == 0) {
     lose_one(50'000'000);
   } else {
@@ -52,6 +54,14 @@ int main(int argc, char** argv) {
   printf("buffered, and written at the end");
   if (strcmp(argv[1], "none") != 0) lose(argv[1]);
   overwrite_stack();
+  if (strcmp(argv[1], "small_stack") == 0) {
+    static char space[16 * 1024];
+    stack_t s = {};
+    s.ss_sp = space;
+    s.ss_size = sizeof space;
+    sigaltstack(&s, nullptr);
+    raise(SIGUSR2);
+  }
   if (strcmp(argv[1], "signal") == 0) raise(SIGUSR2);
   if (strcmp(argv[1], "closed") == 0) {
     fflush(stdout);
