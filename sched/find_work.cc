@@ -60,6 +60,15 @@ G* take_local(P* p) {
   return p->runq.take();
 }
 
+/// Whether to wake others for what the network brings: see crowding.h.
+bool network_wakes() { return busy_procs() < sched.useful.load(std::memory_order_relaxed); }
+
+/// Makes runnable what the network has brought, on this P.
+void ready_from_network(const P* p, G* list) {
+  ready_quietly(list);
+  if (p->runq.size() > 1 && network_wakes()) wake_if_idle();  // one alone runs here at once
+}
+
 /// Looks at the network without waiting; one to run, the rest into the ring.
 G* poll_network(P* p) {
   if (!netpoll_active() || sched.polling.exchange(1, std::memory_order_acquire) != 0) return nullptr;
@@ -70,7 +79,7 @@ G* poll_network(P* p) {
   p->coarse_now = now();
   sched.last_poll.store(p->coarse_now, std::memory_order_relaxed);
   if (first == nullptr) return nullptr;
-  ready_list(first);
+  ready_from_network(p, first);
   return take_local(p);
 }
 
@@ -252,9 +261,15 @@ void keep(M* m) {
     // Whoever made his P idle before he saw the post vacant has left it to us: with that P we come back to it.
     if (m->p == nullptr && sched.idle.count() != 0) (void)take_idle_p(m);
     if (m->p != nullptr) m->p->coarse_now = at;
-    if (list != nullptr) ready_list(list);
-    // Who was given a P with work on it may be gone for long: the timers of Ps that stay idle are for another to keep.
-    if (m->p != nullptr && !m->spinning) wake_p();
+    if (m->p == nullptr) {
+      ready_list(list);
+    } else {
+      const bool leaves_post = list != nullptr && !network_wakes();
+      if (list != nullptr) ready_from_network(m->p, list);
+      // Who has a P with work on it may be gone for long: the timers of Ps that stay idle, and the network, are for another to keep; or for
+      // sysmon, if he took a processor that others want.
+      if (!m->spinning && !leaves_post) wake_p();
+    }
     return;
   }
 }

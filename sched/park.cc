@@ -161,14 +161,19 @@ void ready_thread(G* g, int result) {
   if (g->doorbell.exchange(kCalled, std::memory_order_release) == kAsleep) sys::futex_wake(&g->doorbell, 1);
 }
 
-[[gnu::always_inline]] inline void ready_goroutine(G* g, int result) {
+/// True if g is in a queue of this P, and somebody may have to be woken for it.
+[[gnu::always_inline]] inline bool queue_goroutine(G* g, int result) {
   g->result = result;
-  if (TRI_UNLIKELY(!await_parked(g))) return sysmon_ready_later(g);
+  if (TRI_UNLIKELY(!await_parked(g))) {
+    sysmon_ready_later(g);
+    return false;
+  }
   g->state.store(GState::kRunnable, std::memory_order_relaxed);
   M* const m = current_m();
   if (TRI_UNLIKELY(m == nullptr || m->p == nullptr)) {
     sched.globq.put(g);
-    return wake_p();
+    wake_p();
+    return false;
   }
   P* const p = m->p;
   if (TRI_LIKELY(current_g() != nullptr) && !p->attention.load(std::memory_order_relaxed)) {
@@ -177,6 +182,12 @@ void ready_thread(G* g, int result) {
   } else {
     put_local(p, g, false);
   }
+  return true;
+}
+
+[[gnu::always_inline]] inline void ready_goroutine(G* g, int result) {
+  if (TRI_UNLIKELY(!queue_goroutine(g, result))) return;
+  P* const p = current_m()->p;
   if (TRI_UNLIKELY(p->skip_wakes != 0) && !p->runq.has_ring()) {
     --p->skip_wakes;  // most likely the caller waits soon, and g runs here
   } else {
@@ -196,6 +207,20 @@ void ready(G* g, int result) {
 void ready_in_critical(G* g, int result) {
   if (TRI_UNLIKELY(g->kind == GKind::kThread)) return ready_thread(g, result);
   ready_goroutine(g, result);
+}
+
+void ready_quietly(G* list) {
+  enter_critical();
+  while (list != nullptr) {
+    G* const next = list->next_claimed;
+    if (TRI_UNLIKELY(list->kind == GKind::kThread)) {
+      ready_thread(list, list->result);
+    } else {
+      (void)queue_goroutine(list, list->result);
+    }
+    list = next;
+  }
+  leave_critical();
 }
 
 }  // namespace tri::sched

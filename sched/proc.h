@@ -46,10 +46,11 @@ namespace tri::sched {
 struct Sched {
   // ---- looked at by fast paths, seldom written
   alignas(64) IdlePs idle;
-  std::atomic<uint32_t> spinning{0};   // Ms that look for work
-  std::atomic<uint32_t> procs{0};      // Ps in service have ids below; written under lock
-  std::atomic<uint32_t> fruitless{0};  // grows with wake-ups that found nothing to steal (see find_work.cc)
-  bool light_fence = false;            // constant after start: membarrier() works
+  std::atomic<uint32_t> spinning{0};         // Ms that look for work
+  std::atomic<uint32_t> procs{0};            // Ps in service have ids below; written under lock
+  std::atomic<uint32_t> fruitless{0};        // grows with wake-ups that found nothing to steal (see find_work.cc)
+  std::atomic<uint32_t> useful{UINT32_MAX};  // sysmon: Ps beyond which the network wakes nobody (see crowding.h)
+  bool light_fence = false;                  // constant after start: membarrier() works
   std::atomic<bool> sysmon_asleep{false};
   std::atomic<bool> unwatched{false};  // the keeper sleeps, and will not look for a deadlock by itself
   std::atomic<P*> ps[kMaxProcs] = {};  // never taken back; written under lock
@@ -140,6 +141,8 @@ inline void wake_if_idle() {
 }
 /// Makes a list (by next_claimed) of claimed goroutines runnable; the caller may or may not have a P.
 void ready_list(G* list);
+/// The same without waking others for them: the caller has a P, is on the scheduler's stack, and sees to them or to that. In no critical section.
+void ready_quietly(G* list);
 
 /// The next goroutine to run; gives up the P and sleeps until there is one. On the M's own stack, in no critical section.
 G* find_work(M* m);

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "alloc/base/sys.h"
+#include "sched/crowding.h"
 #include "sched/fiber.h"
 #include "sched/maker.h"
 #include "sched/netpoll.h"
@@ -31,6 +32,8 @@ constexpr Time kPollEvery = 10'000'000;
 constexpr Time kCallPatience = 20'000;
 // How late a timer of a busy P may be before its goroutine is preempted for it.
 constexpr Time kTimerPatience = 500'000;
+// What the network brought waits for its turn on a busy P where processors are wanted by others (crowding.h), but no longer than this behind one goroutine.
+constexpr Time kTurn = 200'000;
 // Between two signals for the same slice.
 constexpr Time kAgain = 1'000'000;
 
@@ -39,6 +42,8 @@ constinit std::atomic<Life> life{Life::kNone};
 constinit std::atomic<uint32_t> bell{0};  // 0: sysmon sleeps, or may; 1: rung
 constinit std::atomic<uint64_t> rounds{0};
 constinit std::atomic<uintptr_t> own_pointer{0};
+
+constinit Crowding crowding;  // sysmon
 
 constinit SpinLock late_lock;
 constinit G* late = nullptr;                  // late_lock; linked by next_claimed
@@ -85,6 +90,8 @@ bool look_at_call(P* p, Time at) {
   return true;
 }
 
+bool nobody_keeps() { return !sched.keeping.load(std::memory_order_relaxed); }
+
 /// Preempts a goroutine that has run for a slice, if anybody else could run instead.
 bool look_at_slice(P* p, Time at) {
   if (p->left_by.load(std::memory_order_relaxed) != nullptr) return false;
@@ -105,9 +112,14 @@ bool look_at_slice(P* p, Time at) {
     return true;
   };
   if (is_retired(p)) return preempt_once();
-  if (sched.idle.any() && (timer_is_late || p->runq.has_ring() || (runs > kMinSleep && !p->runq.empty()))) {
-    wake_p();  // another P can see to it
-    return true;
+  if (sched.idle.any()) {
+    const bool crowded = busy_procs() >= sched.useful.load(std::memory_order_relaxed);
+    const bool waits = crowded ? runs > kTurn && (!p->runq.empty() || nobody_keeps())
+                               : p->runq.has_ring() || (runs > kMinSleep && !p->runq.empty());
+    if (timer_is_late || waits) {
+      wake_p();  // another P can see to it
+      return true;
+    }
   }
   if ((runs > kSlice && work_waits(p)) || (timer_is_late && runs > kTimerPatience)) {
     return preempt_once();
@@ -125,7 +137,22 @@ bool poll_if_nobody_does(Time at) {
   return list != nullptr;
 }
 
+/// A timer of an idle P is late, and nobody waits for it: who kept the time is busy with what the network brought.
+bool wake_for_idle_timers(Time at) {
+  if (!sched.idle.any() || !nobody_keeps() || earliest_timer() > at - kTimerPatience) return false;
+  wake_p();
+  return true;
+}
+
+/// How many Ps the network may wake is looked at anew; only where it can wake any.
+void look_at_crowding(Time at) {
+  if (at - crowding.last_look() < Crowding::kInterval || !netpoll_active()) return;
+  if (sched.procs.load(std::memory_order_relaxed) < 2) return;
+  sched.useful.store(crowding.look(cpu_times.load(std::memory_order_relaxed)()), std::memory_order_relaxed);
+}
+
 bool look(Time at) {
+  look_at_crowding(at);
   bool did = wake_late();
   for (uint32_t i = 0; i < kMaxProcs; ++i) {
     P* const p = sched.ps[i].load(std::memory_order_acquire);
@@ -134,6 +161,7 @@ bool look(Time at) {
     did = look_at_call(p, at) || look_at_slice(p, at) || did;
   }
   did = poll_if_nobody_does(at) || did;
+  did = wake_for_idle_timers(at) || did;
   if (global_work()) wake_p();
   return did;
 }
@@ -182,6 +210,7 @@ void* sysmon_main(void*) {
     }
     sched.sysmon_asleep.store(false, std::memory_order_seq_cst);
     bell.store(0, std::memory_order_relaxed);
+    crowding.restart();
     interval = kMinSleep;
     quiet = 0;
     idle = 0;
@@ -233,6 +262,8 @@ void reset_sysmon_after_fork() {
   late = nullptr;
   any_late.store(false, std::memory_order_relaxed);
   sched.sysmon_asleep.store(true, std::memory_order_relaxed);
+  crowding = Crowding();
+  sched.useful.store(kNoCrowd, std::memory_order_relaxed);
 }
 
 uint64_t sysmon_rounds() { return rounds.load(std::memory_order_relaxed); }
