@@ -58,7 +58,7 @@ bool eventually(auto&& condition) {
 }
 
 #if !TRI_TEST_SANITIZED  // There libc makes them, on stacks of its own.
-// Before the others: memory that a worker once had is kept for the next.
+// In a process of its own, as ctest runs it: memory that a worker once had is kept for the next.
 TEST(Workers, AreFewerWhereMemoryIsShort) {
   Work w;
   Workers workers;
