@@ -22,27 +22,27 @@
 enum { kGraphBuffer = 4096, kGraphMeanNode = 48, kGraphNext = 64 };
 
 typedef struct GraphNode {
-  struct GraphNode *to[3];
+  struct GraphNode* to[3];
 } GraphNode;
 
 typedef struct {
-  void *root;
+  void* root;
   size_t objects;
   size_t bytes; /* asked for */
 } Graph;
 
 /* Bytes, zeroed; the second argument tells that the block will hold no pointers. */
-typedef void *(*GraphAllocate)(size_t bytes, int pointer_free);
+typedef void* (*GraphAllocate)(size_t bytes, int pointer_free);
 
-static inline uint64_t graph_random(uint64_t *state) {
+static inline uint64_t graph_random(uint64_t* state) {
   uint64_t z = (*state += 0x9e3779b97f4a7c15U);
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
   z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
   return z ^ (z >> 31);
 }
 
-static inline void *graph_map(size_t bytes) {
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static inline void* graph_map(size_t bytes) {
+  void* p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED) abort();
   return p;
 }
@@ -56,10 +56,10 @@ static inline double graph_ms(void) {
 static inline Graph graph_of_buffers(size_t bytes, int pointer_free, GraphAllocate allocate) {
   uint64_t seed = 1;
   Graph g = {NULL, bytes / kGraphBuffer, bytes / kGraphBuffer * kGraphBuffer};
-  void **index = (void **)allocate(g.objects * sizeof(void *), 0);
+  void** index = (void**)allocate(g.objects * sizeof(void*), 0);
   g.root = index;
   for (size_t i = 0; i < g.objects; ++i) {
-    uint64_t *words = (uint64_t *)allocate(kGraphBuffer, pointer_free);
+    uint64_t* words = (uint64_t*)allocate(kGraphBuffer, pointer_free);
     index[i] = words;
     for (size_t w = 0; w < kGraphBuffer / sizeof(uint64_t); ++w) words[w] = graph_random(&seed);
   }
@@ -71,11 +71,11 @@ static inline Graph graph_build(char kind, size_t bytes, GraphAllocate allocate)
   uint64_t seed = 1;
   const size_t n = bytes / kGraphMeanNode;
   Graph g = {NULL, n, 0};
-  GraphNode **node = (GraphNode **)graph_map(n * sizeof(GraphNode *));
-  uint32_t *order = (uint32_t *)graph_map(n * sizeof(uint32_t));
+  GraphNode** node = (GraphNode**)graph_map(n * sizeof(GraphNode*));
+  uint32_t* order = (uint32_t*)graph_map(n * sizeof(uint32_t));
   for (size_t i = 0; i < n; ++i) {
     const size_t size = 32 + graph_random(&seed) % 3 * 16;
-    node[i] = (GraphNode *)allocate(size, 0);
+    node[i] = (GraphNode*)allocate(size, 0);
     g.bytes += size;
     order[i] = (uint32_t)i;
   }
@@ -86,7 +86,7 @@ static inline Graph graph_build(char kind, size_t bytes, GraphAllocate allocate)
     order[k] = swap;
   }
   for (size_t i = 0; i < n; ++i) {
-    GraphNode *at = node[order[i]];
+    GraphNode* at = node[order[i]];
     if (kind == 'l') {
       at->to[0] = i + 1 < n ? node[order[i + 1]] : NULL;
       continue;
@@ -96,7 +96,7 @@ static inline Graph graph_build(char kind, size_t bytes, GraphAllocate allocate)
     at->to[2] = node[kind == 'r' ? graph_random(&seed) % n : (i + 1 + graph_random(&seed) % kGraphNext) % n];
   }
   g.root = node[order[0]];
-  munmap(node, n * sizeof(GraphNode *));
+  munmap(node, n * sizeof(GraphNode*));
   munmap(order, n * sizeof(uint32_t));
   return g;
 }
@@ -109,7 +109,7 @@ typedef struct {
   int rounds;
 } GraphArguments;
 
-static inline GraphArguments graph_arguments(int argc, char **argv) {
+static inline GraphArguments graph_arguments(int argc, char** argv) {
   if (argc < 4 || strchr("rslpa", argv[1][0]) == NULL || argv[1][0] == 0) {
     fprintf(stderr, "usage: %s r|s|l|p|a MIB MARKERS [ROUNDS]\n", argv[0]);
     exit(2);
@@ -119,10 +119,20 @@ static inline GraphArguments graph_arguments(int argc, char **argv) {
   return a;
 }
 
-static inline int graph_less(const void *a, const void *b) {
-  return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+static inline const char* graph_name(char kind) {
+  return kind == 'r' ? "random" : kind == 's' ? "sequential" : kind == 'l' ? "list" : kind == 'p' ? "poor" : "free";
 }
-static inline double graph_median(double *values, int n) {
+
+/* A line of the harness: what one object costs. Other pairs of JSON may follow it. */
+static inline void graph_line(GraphArguments a, Graph g, double ms, const char* more) {
+  printf("{\"workload\": \"%s-%zu\", \"procs\": %u, \"value\": %.4f, \"unit\": \"ns\", \"bytes\": %zu%s}\n",
+         graph_name(a.kind), a.bytes >> 20, a.markers, ms * 1e6 / (double)g.objects, g.bytes / g.objects, more);
+}
+
+static inline int graph_less(const void* a, const void* b) {
+  return (*(const double*)a > *(const double*)b) - (*(const double*)a < *(const double*)b);
+}
+static inline double graph_median(double* values, int n) {
   qsort(values, (size_t)n, sizeof *values, graph_less);
   return values[n / 2];
 }

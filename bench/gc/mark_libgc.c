@@ -1,17 +1,18 @@
 /* mark_libgc.c - How long Boehm's collector (libgc) marks a graph of graph.h. MARKERS is told to it by GC_MARKERS. */
+#define _GNU_SOURCE
 #define GC_THREADS
 #include <gc/gc.h>
 
 #include "bench/gc/graph.h"
 
 /* A byte less: in the mode where pointers to all of an object count, libgc adds one, and 48 bytes would become 64. */
-static void *allocate(size_t bytes, int pointer_free) {
-  void *p = pointer_free ? GC_MALLOC_ATOMIC(bytes - 1) : GC_MALLOC(bytes - 1);
+static void* allocate(size_t bytes, int pointer_free) {
+  void* p = pointer_free ? GC_MALLOC_ATOMIC(bytes - 1) : GC_MALLOC(bytes - 1);
   if (p == NULL) abort();
   return p;
 }
 
-static void *root;
+static void* root;
 static double began, ended;
 
 static void on_event(GC_EventType event) {
@@ -19,9 +20,9 @@ static void on_event(GC_EventType event) {
   if (event == GC_EVENT_MARK_END) ended = graph_ms();
 }
 
-static void *nothing(void *arg) { return arg; }
+static void* nothing(void* arg) { return arg; }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   const GraphArguments a = graph_arguments(argc, argv);
   char markers[16];
   snprintf(markers, sizeof markers, "%u", a.markers);
@@ -44,6 +45,6 @@ int main(int argc, char **argv) {
     GC_gcollect();
     mark[i] = ended - began;
   }
-  printf("{\"objects\": %zu, \"bytes\": %zu, \"mark_ms\": %.3f}\n", g.objects, g.bytes, graph_median(mark, a.rounds));
+  graph_line(a, g, graph_median(mark, a.rounds), "");
   return root == NULL;
 }

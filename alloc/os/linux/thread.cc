@@ -68,8 +68,9 @@ extern "C" long tri_clone_bare(unsigned long flags, void* stack_top, std::atomic
 namespace tri::os {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// The sanitizers must know of every thread that runs code of theirs: in their builds libc makes these as well.
+#ifdef __SANITIZE_THREAD__
+// TSan must know of every thread that runs code of its making: in its build libc makes these as well. They cannot be started then while
+// all others stand still, in the middle of anything.
 bool start_thread(BareThread* t) {
   pthread_t thread;
   const auto run = [](void* record) -> void* {

@@ -124,5 +124,7 @@ func main() {
 	}
 	sort.Float64s(times)
 	runtime.KeepAlive(root)
-	fmt.Printf("{\"objects\": %d, \"bytes\": %d, \"mark_ms\": %.3f}\n", objects, size, times[len(times)/2])
+	names := map[string]string{"r": "random", "s": "sequential", "l": "list", "a": "free"}
+	fmt.Printf("{\"workload\": \"%s-%d\", \"procs\": %d, \"value\": %.4f, \"unit\": \"ns\", \"bytes\": %d}\n",
+		names[os.Args[1]], number(2, 256), number(3, 1), times[len(times)/2]*1e6/float64(objects), size/objects)
 }
