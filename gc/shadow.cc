@@ -47,23 +47,63 @@ constexpr Shadow::Layouts Shadow::make_layouts() {
 
 constinit const Shadow::Layouts Shadow::layouts_ = make_layouts();
 
-int Shadow::begin() {
+bool Shadow::reserve() {
   base_ = pagemap::near_base;
   pages_ = pagemap::near_pages;
-  if (pages_ == 0) return 0;  // nothing was ever allocated
+  if (pages_ == 0) return true;  // nothing was ever allocated
   infos_ = static_cast<uint32_t*>(map_sparse(table_bytes(pages_ * kInfoBytes)));
   units_ = static_cast<MarkUnit*>(map_sparse(table_bytes(pages_ * kUnitBytes)));
-  bool done = infos_ != nullptr && units_ != nullptr;
-  size_t far = 0;
-  heap.each_span([&](Span* s) {
-    if (((reinterpret_cast<uintptr_t>(s->end()) - 1 - base_) >> kPageShift) >= pages_) ++far;
-  });
-  if (done && far != 0) {
-    far_room_ = far;
-    far_ = static_cast<FarSpan*>(os::map(table_bytes(far * sizeof(FarSpan)), os::page_size()));
-    done = far_ != nullptr;
+  return infos_ != nullptr && units_ != nullptr;
+}
+
+int Shadow::prepare() {
+  // What is to be touched, in pieces of as many pages as a huge one has: noted with the heap's lock held, and touched without.
+  constexpr size_t kPieces = pagemap::kNearBytes / kHugePage;
+  constexpr size_t kPiecePages = kHugePage / kPageSize;
+  PageBits<kPieces> used;
+  bool done = reserve();
+  if (done && pages_ != 0) {
+    heap.each_range([&](const char* start, size_t bytes) {
+      const size_t first = (reinterpret_cast<uintptr_t>(start) - base_) / kHugePage;
+      const size_t last = (reinterpret_cast<uintptr_t>(start) + bytes - 1 - base_) / kHugePage;
+      if (first <= last && last < pages_ / kPiecePages) used.set(first, last - first + 1);
+    });
+    for (size_t i = used.find(true, 0, kPieces); done && i < kPieces; i = used.find(true, i + 1, kPieces)) {
+      done = commit(i * kPiecePages, kPiecePages);
+      if (!done) break;
+      const auto touch = [](void* p, size_t bytes) {
+        for (size_t at = 0; at < bytes; at += os::page_size()) static_cast<volatile char*>(p)[at] = 0;
+      };
+      touch(&infos_[i * kPiecePages], kPiecePages * kInfoBytes);
+      touch(&units_[i * kPiecePages * kPageUnits], kPiecePages * kUnitBytes);
+    }
   }
-  if (done) heap.each_span([&](Span* s) { done = done && add(s); });
+  if (done) return 0;
+  end();
+  return -ENOMEM;
+}
+
+int Shadow::begin(Free free) {
+  bool done = infos_ != nullptr || reserve();
+  if (done && pages_ != 0) {
+    const auto mark = [this](const Span* s, const FreeBlocks* blocks) {
+      MarkUnit* const units = units_of(s);
+      const size_t n = ceil_div(size_t{s->capacity()}, size_t{64});
+      for (size_t i = 0; i < n; ++i) units[i].marks.store(blocks->word(i), std::memory_order_relaxed);
+      count_in_use(s, blocks->count(0, s->capacity()));
+    };
+    FreeFinder finder(mark);
+    heap.each_span([&](Span* s) {
+      if (!done || s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return;
+      done = add(s);
+      if (!done) return;
+      if (s->kind == SpanKind::kSmall && (free == Free::kAll || s->place == SpanPlace::kCurrent)) {
+        finder.add(s);
+      } else {
+        count_in_use(s, 0);
+      }
+    });
+  }
   if (done) return 0;
   end();
   return -ENOMEM;
@@ -93,7 +133,6 @@ bool Shadow::commit(uintptr_t page, size_t pages) {
 }
 
 bool Shadow::add(const Span* s) {
-  if (s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return true;
   const bool small = s->kind == SpanKind::kSmall;
   const size_t page = (reinterpret_cast<uintptr_t>(s->start) - base_) >> kPageShift;
   const size_t pages = s->pages();
@@ -102,54 +141,60 @@ bool Shadow::add(const Span* s) {
   if (page >= pages_ || page + pages > pages_ || pages > kIndexMask) return add_far(s, info);
   if (!commit(page, pages)) return false;
   for (size_t i = 0; i < pages; ++i) infos_[page + i] = info | static_cast<uint32_t>(i);
-  set_marks(s, &units_[page * kPageUnits]);
+  // See blocks_of().
+  if (!small) units_[page * kPageUnits + 1].marks.store(s->bytes, std::memory_order_relaxed);
   return true;
 }
 
 bool Shadow::add_far(const Span* s, uint32_t info) {
+  if (far_count_ == far_room_) {
+    const size_t room = far_room_ == 0 ? os::page_size() / sizeof(FarSpan) : 2 * far_room_;
+    auto* const larger = static_cast<FarSpan*>(os::map(table_bytes(room * sizeof(FarSpan)), os::page_size()));
+    if (larger == nullptr) return false;
+    for (size_t i = 0; i < far_count_; ++i) larger[i] = far_[i];
+    if (far_ != nullptr) os::unmap(far_, table_bytes(far_room_ * sizeof(FarSpan)));
+    far_ = larger;
+    far_room_ = room;
+  }
   auto* const units = static_cast<MarkUnit*>(os::map(table_bytes(far_units(info) * sizeof(MarkUnit)), os::page_size()));
   if (units == nullptr) return false;
-  TRI_ASSERT(far_count_ < far_room_);
   const auto start = reinterpret_cast<uintptr_t>(s->start);
   size_t i = far_count_++;
   for (; i > 0 && far_[i - 1].start > start; --i) far_[i] = far_[i - 1];
   far_[i] = {start, start + s->bytes, info, units};
-  set_marks(s, units);
   return true;
 }
 
-/// Marks what is free, and what is beyond the last block.
-void Shadow::set_marks(const Span* s, MarkUnit* units) {
-  if (s->kind != SpanKind::kSmall) {
-    units[0].marks.store(~uint64_t{1}, std::memory_order_relaxed);
-    units[1].marks.store(s->bytes, std::memory_order_relaxed);
-    ++blocks_;
-    bytes_ += s->bytes;
-    return;
+/// The first unit of a span; null if it is not in the tables.
+MarkUnit* Shadow::units_of(const Span* s) const {
+  const auto start = reinterpret_cast<uintptr_t>(s->start);
+  const size_t page = (start - base_) >> kPageShift;
+  if (page < pages_ && infos_[page] != 0) return &units_[page * kPageUnits];
+  for (size_t i = 0; i < far_count_; ++i) {
+    if (far_[i].start == start) return far_[i].units;
   }
-  FreeBlocks free;
-  find_free(s, &free);
-  const size_t capacity = s->capacity();
-  const size_t in_use = capacity - free.count(0, capacity);
-  const size_t n = ceil_div(capacity, size_t{64});
-  free.set(capacity, n * 64 - capacity);
-  for (size_t i = 0; i < n; ++i) units[i].marks.store(free.word(i), std::memory_order_relaxed);
-  blocks_ += in_use;
-  bytes_ += in_use * s->size;
+  return nullptr;
 }
 
-void Shadow::find_free(const Span* s, FreeBlocks* out) {
-  // A list ends at what is no link: a thread may have stood in the middle of changing it.
-  const auto add_list = [&](uint64_t head) {
-    uint32_t n = 0;
-    for (uint64_t at = head; s->is_block(at) && n < s->carved; ++n) {
-      out->set(at / s->size - 1, 1);
-      at = s->load_link(s->block_at(at));
+void Shadow::count_in_use(const Span* s, size_t free) {
+  const bool small = s->kind == SpanKind::kSmall;
+  blocks_ += small ? s->capacity() - free : 1;
+  bytes_ += small ? (s->capacity() - free) * size_t{s->size} : s->bytes;
+}
+
+void Shadow::blacken(const Span* s) {
+  MarkUnit* const units = units_of(s);
+  if (units == nullptr) return;
+  if (s->kind != SpanKind::kSmall) {
+    units[0].marks.fetch_or(1, std::memory_order_relaxed);
+    return;
+  }
+  const auto mark = [units](const Span* span, const FreeBlocks* free) {
+    for (size_t i = 0; i < ceil_div(size_t{span->capacity()}, size_t{64}); ++i) {
+      if (free->word(i) != 0) units[i].marks.fetch_or(free->word(i), std::memory_order_relaxed);
     }
   };
-  add_list(s->free);
-  add_list(s->remote.load(std::memory_order_relaxed).head());
-  out->set(s->carved, s->capacity() - s->carved);
+  FreeFinder(mark).add(s);
 }
 
 size_t Shadow::far_units(uint32_t info) {

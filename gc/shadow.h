@@ -16,7 +16,9 @@
 // Spans beyond the window, few if any, are in a sorted list and have units of their own.
 //
 // The tables are the picture of one moment, made by begin() with all other threads stopped. Free blocks are marked from the start: nothing
-// is looked for in them, and no sweep frees them again. What is allocated later is in no table, which means the same.
+// is looked for in them, and no sweep frees them again. What is allocated later is in no table, which means the same. To find all free
+// blocks takes a look at each of them; who lets the program run on marks those of the current spans alone, from which threads allocate, and
+// those of others when they become current (Free::kCurrent, blacken()). How long the stop is then depends on the number of spans.
 //
 // Interior pointers count, and those past the last byte of a block (its end is the next one's start) count for the next one alone: who
 // looks for all blocks that a word may mean asks for the byte before as well.
@@ -33,6 +35,7 @@
 #include "alloc/arena.h"
 #include "alloc/page_bits.h"
 #include "alloc/size_class.h"
+#include "gc/free_blocks.h"
 
 namespace tri::gc {
 
@@ -64,8 +67,16 @@ struct Ref {
 
 class Shadow {
  public:
+  enum class Free : uint8_t { kAll, kCurrent };
+
+  /// Gets memory for the tables of the heap as it is now, and touches it, so that begin() need not. 0 or -ENOMEM. Any time before begin();
+  /// takes the heap's lock for a short while.
+  [[nodiscard]] int prepare();
   /// Makes the tables. 0 or -ENOMEM. All other threads stand still, and the caller holds no lock of the allocator's.
-  [[nodiscard]] int begin();
+  [[nodiscard]] int begin(Free free = Free::kAll);
+  /// Marks what is free of a span that was there when begin() was called, or all of a large one: before the next block of it is allocated, by who
+  /// may allocate it. Any time; others may mark meanwhile.
+  void blacken(const Span* s);
   /// Gives the memory of the tables back.
   void end();
 
@@ -134,9 +145,9 @@ class Shadow {
   /// Calls fn(const Ref&) for every block that is not marked.
   template <class Fn>
   void each_unmarked(Fn&& fn) const {
-    each_unit([&](Unit u, bool pointer_free) {
+    each_unit([&](Unit u, uint64_t valid, bool pointer_free) {
       MarkUnit* const m = unit(u);
-      uint64_t left = ~m->marks.load(std::memory_order_relaxed);
+      uint64_t left = valid & ~m->marks.load(std::memory_order_relaxed);
       if (left == 0) return;
       const Blocks b = blocks_of(u);
       for (; left != 0; left &= left - 1) {
@@ -148,12 +159,13 @@ class Shadow {
   /// Calls fn(unit) for those that have grey blocks. Meanwhile they may be scanned, and there may come more.
   template <class Fn>
   void each_grey(Fn&& fn) const {
-    each_unit([&](Unit u, bool) {
+    each_unit([&](Unit u, uint64_t, bool) {
       if (unit(u)->grey.load(std::memory_order_relaxed) != 0) fn(u);
     });
   }
 
-  size_t blocks() const { return blocks_; }  // in use, as the next
+  /// In use when begin() was called; with kCurrent, free ones of other spans count as such.
+  size_t blocks() const { return blocks_; }
   size_t bytes() const { return bytes_; }
 
  private:
@@ -192,17 +204,16 @@ class Shadow {
   // The unit number w of the far span number i is kFar + (i << kFarShift) + w.
   static constexpr Unit kFar = Unit{1} << 56;
   static constexpr unsigned kFarShift = 8;
-  static constexpr size_t kMaxBlocks = class_capacity(0);
   static_assert(kMaxBlocks / 64 <= size_t{1} << kFarShift);
 
-  using FreeBlocks = PageBits<align_up(kMaxBlocks + 1, size_t{64})>;  // the blocks of a span, from its first
   static size_t units_in(const Layout& l) { return ceil_div(l.blocks, uint64_t{64}); }
 
+  bool reserve();
   bool add(const Span* s);
   bool add_far(const Span* s, uint32_t info);
   bool commit(uintptr_t page, size_t pages);
-  void set_marks(const Span* s, MarkUnit* units);
-  static void find_free(const Span* s, FreeBlocks* out);
+  MarkUnit* units_of(const Span* s) const;
+  void count_in_use(const Span* s, size_t free);
   bool find_far(uintptr_t word, Slot* out) const;
   static size_t far_units(uint32_t info);
   MarkUnit* far_unit(Unit u) const;
@@ -211,8 +222,12 @@ class Shadow {
   template <class Fn>
   void each_unit(Fn&& fn) const {
     const auto each_of = [&](uint32_t info, Unit first) {
-      const size_t n = units_in(layouts_[(info & ~kPointerFreeInfo) >> kIndexBits]);
-      for (size_t i = 0; i < n; ++i) fn(first + i, (info & kPointerFreeInfo) != 0);
+      uint64_t left = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits].blocks;
+      for (Unit u = first; left != 0; ++u) {
+        const uint64_t n = left < 64 ? left : 64;
+        fn(u, ~uint64_t{0} >> (64 - n), (info & kPointerFreeInfo) != 0);
+        left -= n;
+      }
     };
     for (size_t part = 0; part < kMaxParts; ++part) {
       if (!parts_.test(part)) continue;
