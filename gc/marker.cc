@@ -34,34 +34,33 @@ Marker::~Marker() {
 
 // ---- words --------------------------------------------------------------------------------------------------------
 
+/// word | bits; the word before.
+template <bool kAlone>
+[[gnu::always_inline]] inline uint64_t set_bits(MarkWord& word, uint64_t bits) {
+  if constexpr (!kAlone) return word.fetch_or(bits, std::memory_order_relaxed);
+  const uint64_t before = word.load(std::memory_order_relaxed);
+  word.store(before | bits, std::memory_order_relaxed);
+  return before;
+}
+
 /// What is done about a candidate when its unit has come.
 template <bool kAlone>
 [[gnu::always_inline]] inline void Marker::settle(Shadow::Slot slot) {
   const Shadow::Unit u = Shadow::unit_of(slot);
   const uint64_t bit = Shadow::bit_of(slot);
   MarkUnit* const m = shadow_.unit(u);
-  const uint64_t marks = m->marks.load(std::memory_order_relaxed);
-  if ((marks & bit) != 0) return;
-  if constexpr (kAlone) {
-    m->marks.store(marks | bit, std::memory_order_relaxed);
-  } else {
-    if ((m->marks.fetch_or(bit, std::memory_order_relaxed) & bit) != 0) return;
-  }
-  ++blocks_;
+  // Of several markers one may see a bit in neither, while another moves it from one to the other: it becomes grey once more, and who takes
+  // it then finds the mark.
+  if (((m->marks.load(std::memory_order_relaxed) | m->grey.load(std::memory_order_relaxed)) & bit) != 0) return;
   if (TRI_UNLIKELY((slot & Shadow::kPointerFree) != 0)) {
+    if ((set_bits<kAlone>(m->marks, bit) & bit) != 0) return;
+    ++blocks_;
     bytes_ += shadow_.blocks_of(u).bytes;
     return;
   }
-  uint64_t grey;
-  if constexpr (kAlone) {
-    grey = m->grey.load(std::memory_order_relaxed);
-    m->grey.store(grey | bit, std::memory_order_relaxed);
-  } else {
-    // relaxed: who finds a bit set knows that the unit is in a queue, and that who takes it from there sees this bit as well:
-    // his exchange is the next one in the order of the word's changes.
-    grey = m->grey.fetch_or(bit, std::memory_order_relaxed);
-  }
-  if (grey == 0 && TRI_UNLIKELY(!push({u, 0}))) queue_.note_lost();
+  // relaxed: who finds a bit set knows that the unit is in a queue, and that who takes it from there takes this bit as well: his
+  // exchange is the next one in the order of the word's changes.
+  if (set_bits<kAlone>(m->grey, bit) == 0 && TRI_UNLIKELY(!push({u, 0}))) queue_.note_lost();
 }
 
 template <bool kAlone>
@@ -172,8 +171,11 @@ template <bool kAlone>
   } else {
     grey = m->grey.exchange(0, std::memory_order_relaxed);
   }
+  grey &= ~set_bits<kAlone>(m->marks, grey);
   const Shadow::Blocks b = shadow_.blocks_of(u);
-  bytes_ += static_cast<uint64_t>(std::popcount(grey)) * b.bytes;
+  const auto count = static_cast<uint64_t>(std::popcount(grey));
+  blocks_ += count;
+  bytes_ += count * b.bytes;
   if (TRI_UNLIKELY(b.bytes > kMaxPiece)) {
     if (grey != 0) scan_piece<kAlone>(b.first, b.bytes);
     return;

@@ -7,8 +7,8 @@
 // and Vitek (2004):
 //
 //   word -> (table) -> slot     prefetch its unit       ring of candidates
-//   mark was not set: set it and the grey bit; the unit's first: into the queue
-//   unit from the queue: take its grey bits, prefetch those blocks      ring of blocks
+//   neither marked nor grey: make it grey; the unit's first: into the queue
+//   unit from the queue: make marks of its grey bits, prefetch those blocks      ring of blocks
 //   scan a block                its words, as above
 //
 // kMeasured figures are in marker.cc.

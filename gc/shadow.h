@@ -9,9 +9,9 @@
 //   offset -> block         one multiplication by the reciprocal of the class's size
 //   block -> slot           256 for each page before its span, and its number in the span; a large block is the one of its span
 //
-// Marks are kept apart from the blocks, for 64 slots at a time, a *unit*: a word of marks, and beside it a word of those that are *grey*:
-// marked, and not scanned yet. Marks are only ever set; who sets the first grey bit of a unit has the unit scanned (mark_queue.h), and who
-// scans it takes all of its grey bits at once. Both words are in one cache line, and the line of a page is that of no other.
+// Marks are kept apart from the blocks, for 64 slots at a time, a *unit*: a word of marks, and beside it a word of *grey* bits: reached, and not
+// scanned yet. A block is grey first; who sets the first grey bit of a unit has the unit scanned (mark_queue.h), and who scans it takes all of
+// its grey bits at once and makes marks of them. Marks are only ever set. Both words are in one cache line.
 //
 // Spans beyond the window, few if any, are in a sorted list and have units of their own.
 //
@@ -42,7 +42,7 @@ namespace tri::gc {
 using MarkWord = std::atomic<uint64_t>;
 
 /// Of 64 blocks of a span. relaxed, all of it: the bits guard nothing; what a block holds is read by whoever scans it, after the stop
-/// that came before. A block's grey bit that is set is taken by exactly one exchange with 0, since both are changes of one word.
+/// that came before. A grey bit is taken by one exchange with 0, since both are changes of one word; and a mark set by one, likewise.
 struct MarkUnit {
   MarkWord marks;
   MarkWord grey;
