@@ -44,7 +44,7 @@ class FreeFinder {
     w.free = FreeBlocks();
     w.free.set(s->carved, s->capacity() - s->carved);
     if (none) return fn_(s, &w.free);
-    __builtin_prefetch(s->block_at(w.at));
+    prefetch(s, w.at);
   }
   void flush() {
     uint8_t walking[kWalks];
@@ -63,6 +63,10 @@ class FreeFinder {
   }
 
  private:
+  /// The offset may be anything: it is looked at later.
+  static void prefetch(const Span* s, uint64_t offset) {
+    __builtin_prefetch(reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(s->origin) + offset));
+  }
   struct Walk {
     const Span* span;
     uint64_t at;    // the next block
@@ -80,7 +84,7 @@ class FreeFinder {
       }
       free.set(at / span->size - 1, 1);
       at = span->load_link(span->block_at(at));
-      __builtin_prefetch(span->block_at(at));
+      prefetch(span, at);
       return true;
     }
   };

@@ -11,7 +11,9 @@
 //   unit from the queue: make marks of its grey bits, prefetch those blocks      ring of blocks
 //   scan a block                its words, as above
 //
-// kMeasured figures are in marker.cc.
+// Two rings alone, with a stack of blocks behind them, were the other design. bench/gc, one marker, nanoseconds an object, two rings -> units:
+// random graph of 1 GiB 81 -> 45, sequential 44 -> 11; of 256 MiB 58 -> 29 and 40 -> 12, a list in random order 219 -> 213. There is no
+// graph on which the rings alone won. Lengths of the rings from 16 to 32 and units ahead from 8 to 16 make no difference.
 //
 // One marker belongs to one thread; several share a queue, and the marks. A marker that is alone changes them without atomic operations.
 // The program may write to the blocks meanwhile: a word that changes is seen before or after. The memory must stay readable.
