@@ -122,7 +122,7 @@ def rivals_table(title, part):
         rows.append(paint(line, "33") if short else line)
     header = f"{'':26}" + "".join(f"{n:>11}" for n in names) + " " * 4
     header += "".join(f"{go + '/tri':>12}" for go in gos) + f"{'wanted':>8}   spread"
-    words = f"; {gos[-1]}/tri: how many times as fast as that Go, and what is wanted of it" if gos else ""
+    words = f"; {gos[-1]}/tri: how many times as fast, and what is wanted" if gos else ""
     table(f"{title}: medians, lower is better{words}", header, rows)
 
 
