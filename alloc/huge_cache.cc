@@ -28,6 +28,7 @@ void HugeCache::note_gone(size_t bytes) {
 void HugeCache::put(Span* s, int64_t now_ns) {
   TRI_ASSERT(has_room(s->bytes));
   s->place = SpanPlace::kCached;
+  s->pointer_free = false;
   s->needs_zero = true;
   entries_[count_++] = {s, now_ns};
   bytes_.store(bytes_now() + s->bytes, std::memory_order_relaxed);

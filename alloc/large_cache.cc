@@ -32,6 +32,7 @@ bool LargeCache::put(Span* s, MCache* keeper) {
     evict(oldest);
   }
   s->place = SpanPlace::kCached;
+  s->pointer_free = false;
   s->needs_zero = true;
   s->owner.store(keeper, std::memory_order_relaxed);
   entries_[count_++] = s;

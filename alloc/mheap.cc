@@ -161,6 +161,7 @@ void MHeap::free_pages_of(const Span* s) {
 void MHeap::free_record(Span* s) {
   s->kind = SpanKind::kNone;
   s->place = SpanPlace::kNowhere;
+  s->pointer_free = false;
   records_.free(s);
 }
 

@@ -19,6 +19,9 @@ class PageBits {
  public:
   bool test(size_t i) const { return (words_[i / 64] >> (i % 64) & 1) != 0; }
 
+  /// 64 of them, from 64 * i on.
+  uint64_t word(size_t i) const { return words_[i]; }
+
   void set(size_t first, size_t count) {
     each_word(first, count, [this](size_t w, uint64_t mask) { words_[w] |= mask; });
   }

@@ -31,6 +31,7 @@ constinit std::atomic<int64_t> last_step{0};
 constinit std::atomic<uint32_t> polls{0};
 constinit std::atomic<bool> stepping{false};
 constinit std::atomic<uint64_t> huge_before{0};
+constinit os::BareThread thread;
 
 /// Free pages that make way for huge blocks mapped since the last call. Those cannot use them, and the process would hold
 /// both; purging n bytes costs less than the page faults of n new ones. A sixteenth of the heap stays.
@@ -83,7 +84,7 @@ void look_in_background() {
   }
 }
 
-void run_in_background() {
+void run_in_background(void*) {
   in_background.store(true, std::memory_order_relaxed);
   look_in_background();
   in_background.store(false, std::memory_order_relaxed);
@@ -96,7 +97,7 @@ bool have_background(size_t idle) {
   Background none = Background::kNone;
   if (!background.compare_exchange_strong(none, Background::kRunning, std::memory_order_seq_cst)) return true;
   last_step.store(os::now_ns(), std::memory_order_relaxed);
-  if (os::start_bare_thread(run_in_background)) return true;
+  if (os::start_bare_thread(&thread, run_in_background, nullptr)) return true;
   background.store(Background::kNone, std::memory_order_relaxed);
   return false;
 }
@@ -143,7 +144,7 @@ void reset_after_fork() {
   in_background.store(false, std::memory_order_relaxed);
   background.store(Background::kNone, std::memory_order_relaxed);
   stepping.store(false, std::memory_order_relaxed);
-  os::forget_bare_thread();
+  os::forget_bare_threads();
 }
 
 }  // namespace scavenger

@@ -109,7 +109,9 @@ struct alignas(128) Span {
   uint16_t carved = 0;          // owner; blocks that ever joined the free list
   uint16_t mapped_pages = 0;    // owner; pages from start that are in the pagemap
   SizeClass size_class = 0;
-  bool needs_zero = false;  // kLarge, kHuge: the pages may hold old contents
+  bool needs_zero : 1 = false;  // kLarge, kHuge: the pages may hold old contents
+  bool pointer_free : 1 =
+      false;  // no block holds pointers: a collector looks into none. Who makes the span sets it; freed, it is forgotten
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
 

@@ -6,6 +6,7 @@
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
 #include "alloc/thread.h"
+#include "gc/mark_team.h"
 #include "gc/marker.h"
 #include "gc/peek.h"
 #include "gc/roots.h"
@@ -51,11 +52,11 @@ int Leaks::find_stopped(uintptr_t sp) {
   Shadow shadow;
   if (const int error = shadow.begin(); error != 0) return error;
   {
-    Marker marker(shadow);
+    MarkTeam team(shadow, processors_for_marking());
     roots.each(
         {[](void* arg, const void* begin, const void* end) { static_cast<Marker*>(arg)->scan_roots(begin, end); },
-         &marker});
-    marker.drain();
+         &team.own()});
+    team.drain();
   }
   blocks_ = shadow.blocks();
   bytes_ = shadow.bytes();

@@ -3,6 +3,7 @@
 
 #include <cerrno>
 
+#include "alloc/counters.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
 
@@ -10,11 +11,18 @@ namespace tri::gc {
 namespace {
 
 constexpr size_t kInfoBytes = sizeof(uint32_t);
-constexpr size_t kMarkBytes = kPageSize / kBlockAlignment / 8;  // of a page
+constexpr size_t kUnitBytes = kPageSize / kBlockAlignment / 64 * sizeof(MarkUnit);  // of a page
+
+// Of a heap from 128 MiB on the tables fill huge pages. Those save most of their page faults, which come while the world stands, and the
+// marker's misses of the TLB.
+constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kWorthHugePages = size_t{128} << 20;
 
 // Readable, and zero, everywhere; to be committed where it is written.
 void* map_sparse(size_t bytes) {
-  void* const p = os::reserve(bytes, os::page_size());
+  const bool huge = counters->arena_bytes.load(std::memory_order_relaxed) >= kWorthHugePages;
+  void* const p = os::reserve(bytes, huge ? kHugePage : os::page_size());
+  if (huge && p != nullptr) os::advise_huge(p, bytes, 1);
   if (p == nullptr || os::make_readable(p, bytes)) return p;
   os::unmap(p, bytes);
   return nullptr;
@@ -27,34 +35,75 @@ size_t table_bytes(size_t bytes) { return align_up(bytes, os::page_size()); }
 constexpr Shadow::Layouts Shadow::make_layouts() {
   Layouts l = {};
   for (unsigned c = 0; c < kSizeClasses; ++c) {
-    const auto size = static_cast<uint32_t>(class_size(c));
-    const auto length = static_cast<uint32_t>(class_capacity(c) * size);
-    l.of[c + 1] = {static_cast<uint32_t>(class_span_pages(c) * kPageSize) - length, length, size,
-                   static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size)};
+    const uint64_t size = class_size(c);
+    const uint64_t length = class_capacity(c) * size;
+    l.of[c + 1] = {length, static_cast<uint32_t>(class_span_pages(c) * kPageSize - length), static_cast<uint32_t>(size),
+                   ((uint64_t{1} << 32) + size - 1) / size, class_capacity(c)};
   }
-  l.of[kLarge] = {0, 1, 0, 0};
+  // Its pages alone are in the table, so no offset is too large; the only block is the number 0.
+  l.of[kLarge] = {UINT64_MAX, 0, 0, 0, 1};
   return l;
 }
 
 constinit const Shadow::Layouts Shadow::layouts_ = make_layouts();
 
-int Shadow::begin() {
+bool Shadow::reserve() {
   base_ = pagemap::near_base;
   pages_ = pagemap::near_pages;
-  if (pages_ == 0) return 0;  // nothing was ever allocated
+  if (pages_ == 0) return true;  // nothing was ever allocated
   infos_ = static_cast<uint32_t*>(map_sparse(table_bytes(pages_ * kInfoBytes)));
-  marks_ = static_cast<MarkWord*>(map_sparse(table_bytes(pages_ * kMarkBytes)));
-  bool done = infos_ != nullptr && marks_ != nullptr;
-  size_t far = 0;
-  heap.each_span([&](Span* s) {
-    if (((reinterpret_cast<uintptr_t>(s->end()) - 1 - base_) >> kPageShift) >= pages_) ++far;
-  });
-  if (done && far != 0) {
-    far_room_ = far;
-    far_ = static_cast<FarSpan*>(os::map(table_bytes(far * sizeof(FarSpan)), os::page_size()));
-    done = far_ != nullptr;
+  units_ = static_cast<MarkUnit*>(map_sparse(table_bytes(pages_ * kUnitBytes)));
+  return infos_ != nullptr && units_ != nullptr;
+}
+
+int Shadow::prepare() {
+  // What is to be touched, in pieces of as many pages as a huge one has: noted with the heap's lock held, and touched without.
+  constexpr size_t kPieces = pagemap::kNearBytes / kHugePage;
+  constexpr size_t kPiecePages = kHugePage / kPageSize;
+  PageBits<kPieces> used;
+  bool done = reserve();
+  if (done && pages_ != 0) {
+    heap.each_range([&](const char* start, size_t bytes) {
+      const size_t first = (reinterpret_cast<uintptr_t>(start) - base_) / kHugePage;
+      const size_t last = (reinterpret_cast<uintptr_t>(start) + bytes - 1 - base_) / kHugePage;
+      if (first <= last && last < pages_ / kPiecePages) used.set(first, last - first + 1);
+    });
+    for (size_t i = used.find(true, 0, kPieces); done && i < kPieces; i = used.find(true, i + 1, kPieces)) {
+      done = commit(i * kPiecePages, kPiecePages);
+      if (!done) break;
+      const auto touch = [](void* p, size_t bytes) {
+        for (size_t at = 0; at < bytes; at += os::page_size()) static_cast<volatile char*>(p)[at] = 0;
+      };
+      touch(&infos_[i * kPiecePages], kPiecePages * kInfoBytes);
+      touch(&units_[i * kPiecePages * kPageUnits], kPiecePages * kUnitBytes);
+    }
   }
-  if (done) heap.each_span([&](Span* s) { done = done && add(s); });
+  if (done) return 0;
+  end();
+  return -ENOMEM;
+}
+
+int Shadow::begin(Free free) {
+  bool done = infos_ != nullptr || reserve();
+  if (done && pages_ != 0) {
+    const auto mark = [this](const Span* s, const FreeBlocks* blocks) {
+      MarkUnit* const units = units_of(s);
+      const size_t n = ceil_div(size_t{s->capacity()}, size_t{64});
+      for (size_t i = 0; i < n; ++i) units[i].marks.store(blocks->word(i), std::memory_order_relaxed);
+      count_in_use(s, blocks->count(0, s->capacity()));
+    };
+    FreeFinder finder(mark);
+    heap.each_span([&](Span* s) {
+      if (!done || s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return;
+      done = add(s);
+      if (!done) return;
+      if (s->kind == SpanKind::kSmall && (free == Free::kAll || s->place == SpanPlace::kCurrent)) {
+        finder.add(s);
+      } else {
+        count_in_use(s, 0);
+      }
+    });
+  }
   if (done) return 0;
   end();
   return -ENOMEM;
@@ -63,102 +112,97 @@ int Shadow::begin() {
 void Shadow::end() {
   for (size_t i = 0; i < far_count_; ++i) {
     const FarSpan& f = far_[i];
-    os::unmap(f.marks, table_bytes((f.end - f.start) / kBlockAlignment / 8 + sizeof(MarkWord)));
+    os::unmap(f.units, table_bytes(far_units(f.info) * sizeof(MarkUnit)));
   }
   if (far_ != nullptr) os::unmap(far_, table_bytes(far_room_ * sizeof(FarSpan)));
   if (infos_ != nullptr) os::unmap(infos_, table_bytes(pages_ * kInfoBytes));
-  if (marks_ != nullptr) os::unmap(marks_, table_bytes(pages_ * kMarkBytes));
+  if (units_ != nullptr) os::unmap(units_, table_bytes(pages_ * kUnitBytes));
   *this = Shadow();
 }
 
 bool Shadow::commit(uintptr_t page, size_t pages) {
-  for (size_t slot = page / kArenaPages; slot <= (page + pages - 1) / kArenaPages; ++slot) {
-    if (slots_.test(slot)) continue;
-    const size_t first = slot * kArenaPages;
-    const size_t count = pages_ - first < kArenaPages ? pages_ - first : kArenaPages;
+  for (size_t part = page / kPartPages; part <= (page + pages - 1) / kPartPages; ++part) {
+    if (parts_.test(part)) continue;
+    const size_t first = part * kPartPages;
+    const size_t count = pages_ - first < kPartPages ? pages_ - first : kPartPages;
     if (!os::commit(&infos_[first], table_bytes(count * kInfoBytes))) return false;
-    if (!os::commit(&marks_[first * kMarkBytes / sizeof(MarkWord)], table_bytes(count * kMarkBytes))) return false;
-    slots_.set(slot, 1);
+    if (!os::commit(&units_[first * kPageUnits], table_bytes(count * kUnitBytes))) return false;
+    parts_.set(part, 1);
   }
   return true;
 }
 
 bool Shadow::add(const Span* s) {
-  if (s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return true;
   const bool small = s->kind == SpanKind::kSmall;
   const size_t page = (reinterpret_cast<uintptr_t>(s->start) - base_) >> kPageShift;
   const size_t pages = s->pages();
-  if (page >= pages_ || page + pages > pages_ || pages > kIndexMask) {
-    if (!add_far(s)) return false;
-  } else {
-    if (!commit(page, pages)) return false;
-    const uint32_t layout = (small ? s->size_class + 1u : kLarge) << kIndexBits;
-    for (size_t i = 0; i < pages; ++i) infos_[page + i] = layout | static_cast<uint32_t>(i);
-  }
-  if (small) {
-    mark_free_blocks(s);
-  } else {
-    ++blocks_;
-    bytes_ += s->bytes;
-  }
+  const uint32_t info =
+      (small ? s->size_class + 1u : kLarge) << kIndexBits | (s->pointer_free ? kPointerFreeInfo : uint32_t{0});
+  if (page >= pages_ || page + pages > pages_ || pages > kIndexMask) return add_far(s, info);
+  if (!commit(page, pages)) return false;
+  for (size_t i = 0; i < pages; ++i) infos_[page + i] = info | static_cast<uint32_t>(i);
+  // See blocks_of().
+  if (!small) units_[page * kPageUnits + 1].marks.store(s->bytes, std::memory_order_relaxed);
   return true;
 }
 
-bool Shadow::add_far(const Span* s) {
-  const bool small = s->kind == SpanKind::kSmall;
-  const size_t bytes = table_bytes((small ? s->bytes / kBlockAlignment / 8 : 0) + sizeof(MarkWord));
-  auto* const marks = static_cast<MarkWord*>(os::map(bytes, os::page_size()));
-  if (marks == nullptr) return false;
-  TRI_ASSERT(far_count_ < far_room_);
+bool Shadow::add_far(const Span* s, uint32_t info) {
+  if (far_count_ == far_room_) {
+    const size_t room = far_room_ == 0 ? os::page_size() / sizeof(FarSpan) : 2 * far_room_;
+    auto* const larger = static_cast<FarSpan*>(os::map(table_bytes(room * sizeof(FarSpan)), os::page_size()));
+    if (larger == nullptr) return false;
+    for (size_t i = 0; i < far_count_; ++i) larger[i] = far_[i];
+    if (far_ != nullptr) os::unmap(far_, table_bytes(far_room_ * sizeof(FarSpan)));
+    far_ = larger;
+    far_room_ = room;
+  }
+  auto* const units = static_cast<MarkUnit*>(os::map(table_bytes(far_units(info) * sizeof(MarkUnit)), os::page_size()));
+  if (units == nullptr) return false;
   const auto start = reinterpret_cast<uintptr_t>(s->start);
   size_t i = far_count_++;
   for (; i > 0 && far_[i - 1].start > start; --i) far_[i] = far_[i - 1];
-  far_[i] = {start, start + s->bytes, small ? s->size_class + 1u : kLarge, marks};
+  far_[i] = {start, start + s->bytes, info, units};
   return true;
 }
 
-void Shadow::find_free(const Span* s, FreeBlocks* out) {
-  // A list ends at what is no link: a thread may have stood in the middle of changing it.
-  const auto add_list = [&](uint64_t head) {
-    uint32_t n = 0;
-    for (uint64_t at = head; s->is_block(at) && n < s->carved; ++n) {
-      out->set(at / s->size - 1, 1);
-      at = s->load_link(s->block_at(at));
+/// The first unit of a span; null if it is not in the tables.
+MarkUnit* Shadow::units_of(const Span* s) const {
+  const auto start = reinterpret_cast<uintptr_t>(s->start);
+  const size_t page = (start - base_) >> kPageShift;
+  if (page < pages_ && infos_[page] != 0) return &units_[page * kPageUnits];
+  for (size_t i = 0; i < far_count_; ++i) {
+    if (far_[i].start == start) return far_[i].units;
+  }
+  return nullptr;
+}
+
+void Shadow::count_in_use(const Span* s, size_t free) {
+  const bool small = s->kind == SpanKind::kSmall;
+  blocks_ += small ? s->capacity() - free : 1;
+  bytes_ += small ? (s->capacity() - free) * size_t{s->size} : s->bytes;
+}
+
+void Shadow::blacken(const Span* s) {
+  MarkUnit* const units = units_of(s);
+  if (units == nullptr) return;
+  if (s->kind != SpanKind::kSmall) {
+    units[0].marks.fetch_or(1, std::memory_order_relaxed);
+    return;
+  }
+  const auto mark = [units](const Span* span, const FreeBlocks* free) {
+    for (size_t i = 0; i < ceil_div(size_t{span->capacity()}, size_t{64}); ++i) {
+      if (free->word(i) != 0) units[i].marks.fetch_or(free->word(i), std::memory_order_relaxed);
     }
   };
-  add_list(s->free);
-  add_list(s->remote.load(std::memory_order_relaxed).head());
-  out->set(s->carved, s->capacity() - s->carved);
+  FreeFinder(mark).add(s);
 }
 
-void Shadow::find_free(uintptr_t span, uint32_t layout, FreeBlocks* out) const {
-  const Layout& l = layouts_[layout];
-  if (l.bytes == 0) return;
-  const Span* const s = pagemap::lookup(reinterpret_cast<void*>(span + l.first));
-  if (s != &null_span) find_free(s, out);
+size_t Shadow::far_units(uint32_t info) {
+  const size_t n = units_in(layouts_[(info & ~kPointerFreeInfo) >> kIndexBits]);
+  return n < 2 ? 2 : n;  // see blocks_of()
 }
 
-void Shadow::mark_free_blocks(const Span* s) {
-  FreeBlocks free;
-  find_free(s, &free);
-  const uint32_t capacity = s->capacity();
-  for (size_t i = free.find(true, 0, capacity); i < capacity; i = free.find(true, i + 1, capacity)) {
-    Ref r;
-    if (find(reinterpret_cast<uintptr_t>(s->block_at((i + 1) * s->size)), &r)) (void)r.mark();
-  }
-  const size_t in_use = capacity - free.count(0, capacity);
-  blocks_ += in_use;
-  bytes_ += in_use * s->size;
-}
-
-bool Shadow::find_large(uintptr_t span, Ref* out) const {
-  out->start = reinterpret_cast<char*>(span);
-  out->bytes = pagemap::lookup(out->start)->bytes;
-  set_mark(span, out);
-  return true;
-}
-
-bool Shadow::find_far(uintptr_t word, Ref* out) const {
+bool Shadow::find_far(uintptr_t word, Slot* out) const {
   size_t low = 0;
   for (size_t high = far_count_; low < high;) {
     const size_t middle = (low + high) / 2;
@@ -170,21 +214,21 @@ bool Shadow::find_far(uintptr_t word, Ref* out) const {
   }
   if (low == far_count_ || word < far_[low].start) return false;
   const FarSpan& f = far_[low];
-  const Layout& l = layouts_[f.layout];
-  size_t granule = 0;
-  if (l.bytes == 0) {
-    out->start = reinterpret_cast<char*>(f.start);
-    out->bytes = f.end - f.start;
-  } else {
-    const uint64_t offset = word - f.start - l.first;
-    if (offset >= l.length) return false;
-    out->start = reinterpret_cast<char*>(f.start + l.first + ((offset * l.reciprocal) >> 32) * l.bytes);
-    out->bytes = l.bytes;
-    granule = (reinterpret_cast<uintptr_t>(out->start) - f.start) / kBlockAlignment;
-  }
-  out->word = &f.marks[granule / 64];
-  out->bit = uint64_t{1} << (granule % 64);
+  const Layout& l = layouts_[(f.info & ~kPointerFreeInfo) >> kIndexBits];
+  const uint64_t offset = word - f.start - l.first;
+  if (offset >= l.length) return false;
+  *out = ((kFar + (low << kFarShift)) << kUnitShift) + ((offset * l.reciprocal) >> 32) +
+         ((f.info & kPointerFreeInfo) != 0 ? kPointerFree : Slot{0});
   return true;
+}
+
+MarkUnit* Shadow::far_unit(Unit u) const { return &far_[(u - kFar) >> kFarShift].units[u % (size_t{1} << kFarShift)]; }
+
+Shadow::Blocks Shadow::far_blocks_of(Unit u) const {
+  const FarSpan& f = far_[(u - kFar) >> kFarShift];
+  const Layout& l = layouts_[(f.info & ~kPointerFreeInfo) >> kIndexBits];
+  if (l.bytes == 0) return {reinterpret_cast<char*>(f.start), f.end - f.start};
+  return {reinterpret_cast<char*>(f.start) + l.first + u % (size_t{1} << kFarShift) * 64 * l.bytes, l.bytes};
 }
 
 }  // namespace tri::gc

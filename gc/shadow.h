@@ -7,12 +7,18 @@
 //   word -> page            one subtraction and one compare: pages of the allocator's near window (alloc/arena.h)
 //   page -> class, span     one load; 0 for all that is no block's
 //   offset -> block         one multiplication by the reciprocal of the class's size
-//   block -> mark bit       a bit for each 16 bytes: those of a page are one cache line
+//   block -> slot           256 for each page before its span, and its number in the span; a large block is the one of its span
 //
-// Spans beyond the window, few if any, are in a sorted list and have mark bits of their own.
+// Marks are kept apart from the blocks, for 64 slots at a time, a *unit*: a word of marks, and beside it a word of *grey* bits: reached, and not
+// scanned yet. A block is grey first; who sets the first grey bit of a unit has the unit scanned (mark_queue.h), and who scans it takes all of
+// its grey bits at once and makes marks of them. Marks are only ever set. Both words are in one cache line.
+//
+// Spans beyond the window, few if any, are in a sorted list and have units of their own.
 //
 // The tables are the picture of one moment, made by begin() with all other threads stopped. Free blocks are marked from the start: nothing
-// is looked for in them, and no sweep frees them again. What is allocated later is in no table, which means the same.
+// is looked for in them, and no sweep frees them again. What is allocated later is in no table, which means the same. To find all free
+// blocks takes a look at each of them; who lets the program run on marks those of the current spans alone, from which threads allocate, and
+// those of others when they become current (Free::kCurrent, blacken()). How long the stop is then depends on the number of spans.
 //
 // Interior pointers count, and those past the last byte of a block (its end is the next one's start) count for the next one alone: who
 // looks for all blocks that a word may mean asks for the byte before as well.
@@ -22,16 +28,25 @@
 #define TRI_GC_SHADOW_H
 
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
 #include "alloc/arena.h"
 #include "alloc/page_bits.h"
 #include "alloc/size_class.h"
+#include "gc/free_blocks.h"
 
 namespace tri::gc {
 
 using MarkWord = std::atomic<uint64_t>;
+
+/// Of 64 blocks of a span. relaxed, all of it: the bits guard nothing; what a block holds is read by whoever scans it, after the stop
+/// that came before. A grey bit is taken by one exchange with 0, since both are changes of one word; and a mark set by one, likewise.
+struct MarkUnit {
+  MarkWord marks;
+  MarkWord grey;
+};
 
 /// A block, and where its mark is. The block may be free, and is marked then.
 struct Ref {
@@ -39,9 +54,9 @@ struct Ref {
   size_t bytes = 0;
   MarkWord* word = nullptr;
   uint64_t bit = 0;
+  bool pointer_free = false;  // holds no pointers, whatever its words look like
 
   /// True if it was not marked before. Any thread.
-  /// relaxed: the mark guards nothing; what the block holds is read by whoever set it, after the stop that came before.
   bool mark() const {
     if ((word->load(std::memory_order_relaxed) & bit) != 0) return false;
     return (word->fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
@@ -52,65 +67,126 @@ struct Ref {
 
 class Shadow {
  public:
+  enum class Free : uint8_t { kAll, kCurrent };
+
+  /// Gets memory for the tables of the heap as it is now, and touches it, so that begin() need not. 0 or -ENOMEM. Any time before begin();
+  /// takes the heap's lock for a short while.
+  [[nodiscard]] int prepare();
   /// Makes the tables. 0 or -ENOMEM. All other threads stand still, and the caller holds no lock of the allocator's.
-  [[nodiscard]] int begin();
+  [[nodiscard]] int begin(Free free = Free::kAll);
+  /// Marks what is free of a span that was there when begin() was called, or all of a large one: before the next block of it is allocated, by who
+  /// may allocate it. Any time; others may mark meanwhile.
+  void blacken(const Span* s);
   /// Gives the memory of the tables back.
   void end();
 
-  /// The block that `word` points into. False for all words that point into none, whatever they are.
-  [[gnu::always_inline]] bool find(uintptr_t word, Ref* out) const {
+  // A slot is the number of its unit, 6 bits for the block in it, and above all, whether the block is pointer-free.
+  using Slot = uint64_t;
+  using Unit = uint64_t;
+  static constexpr unsigned kUnitShift = 6;
+  static constexpr Slot kPointerFree = Slot{1} << 63;
+  static constexpr Unit unit_of(Slot slot) { return (slot & ~kPointerFree) >> kUnitShift; }
+  static constexpr uint64_t bit_of(Slot slot) { return uint64_t{1} << (slot % 64); }
+
+  /// The slot of the block that `word` points into. False for all words that point into none, whatever they are.
+  [[gnu::always_inline]] bool find_slot(uintptr_t word, Slot* out) const {
     const size_t page = (word - base_) >> kPageShift;
-    if (TRI_UNLIKELY(page >= pages_)) return find_far(word, out);
+    if (TRI_LIKELY(page >= pages_)) return TRI_UNLIKELY(far_count_ != 0) && find_far(word, out);
     const uint32_t info = infos_[page];
     if (info == 0) return false;
-    const Layout& layout = layouts_[info >> kIndexBits];
-    const uintptr_t span = (word & ~(kPageSize - 1)) - (uintptr_t{info & kIndexMask} << kPageShift);
-    if (TRI_UNLIKELY(layout.bytes == 0)) return find_large(span, out);
+    const Layout& layout = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits];
+    const uint64_t first_page = page - (info & kIndexMask);
     // Wraps around before the first block, and is then larger than any.
-    const uint64_t offset = word - span - layout.first;
+    const uint64_t offset = word - base_ - (first_page << kPageShift) - layout.first;
     if (offset >= layout.length) return false;
-    const uint64_t index = (offset * layout.reciprocal) >> 32;
-    out->start = reinterpret_cast<char*>(span + layout.first + index * layout.bytes);
-    out->bytes = layout.bytes;
-    set_mark(reinterpret_cast<uintptr_t>(out->start), out);
+    *out = ((offset * layout.reciprocal) >> 32) + first_page * kPageSlots +
+           (uint64_t{info & kPointerFreeInfo} << (63 - 31));
     return true;
+  }
+  /// The same with all that is known of the block.
+  bool find(uintptr_t word, Ref* out) const {
+    Slot slot;
+    if (!find_slot(word, &slot)) return false;
+    const Blocks b = blocks_of(unit_of(slot));
+    *out = {b.at(static_cast<unsigned>(slot % 64)), b.bytes, &unit(unit_of(slot))->marks, bit_of(slot),
+            (slot & kPointerFree) != 0};
+    return true;
+  }
+
+  [[gnu::always_inline]] MarkUnit* unit(Unit u) const {
+    if (TRI_UNLIKELY((u & kFar) != 0)) return far_unit(u);
+    return &units_[u];
+  }
+  /// The blocks of a unit, by their numbers in it.
+  struct Blocks {
+    char* first;
+    size_t bytes;  // of each
+    char* at(unsigned i) const { return first + i * bytes; }
+  };
+  [[gnu::always_inline]] Blocks blocks_of(Unit u) const {
+    if (TRI_UNLIKELY((u & kFar) != 0)) return far_blocks_of(u);
+    const uint64_t page = u / kPageUnits;
+    const uint32_t info = infos_[page];
+    const Layout& layout = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits];
+    const uint64_t first_page = page - (info & kIndexMask);
+    char* const span = reinterpret_cast<char*>(base_ + (first_page << kPageShift));
+    // The length of a large block stands where a second unit would.
+    if (TRI_UNLIKELY(layout.bytes == 0)) return {span, units_[u + 1].marks.load(std::memory_order_relaxed)};
+    return {span + layout.first + (u - first_page * kPageUnits) * 64 * layout.bytes, layout.bytes};
+  }
+
+  /// The addresses for whose words find_slot() is worth asking: [*begin, *begin + *bytes). False if there are others as well.
+  bool window(uintptr_t* begin, size_t* bytes) const {
+    *begin = base_;
+    *bytes = pages_ << kPageShift;
+    return far_count_ == 0;
   }
 
   /// Calls fn(const Ref&) for every block that is not marked.
   template <class Fn>
   void each_unmarked(Fn&& fn) const {
-    each_span([&](uintptr_t start, uint32_t layout) { each_block(start, layout, false, fn); });
+    each_unit([&](Unit u, uint64_t valid, bool pointer_free) {
+      MarkUnit* const m = unit(u);
+      uint64_t left = valid & ~m->marks.load(std::memory_order_relaxed);
+      if (left == 0) return;
+      const Blocks b = blocks_of(u);
+      for (; left != 0; left &= left - 1) {
+        const auto i = static_cast<unsigned>(std::countr_zero(left));
+        fn(Ref{b.at(i), b.bytes, &m->marks, uint64_t{1} << i, pointer_free});
+      }
+    });
   }
-  /// The same for those in use that are. Slower: which are free is found out anew.
+  /// Calls fn(unit) for those that have grey blocks. Meanwhile they may be scanned, and there may come more.
   template <class Fn>
-  void each_marked(Fn&& fn) const {
-    each_span([&](uintptr_t start, uint32_t layout) {
-      FreeBlocks free;
-      find_free(start, layout, &free);
-      uint32_t i = 0;
-      each_block(start, layout, true, [&](const Ref& r) {
-        if (layouts_[layout].bytes != 0) {
-          i = static_cast<uint32_t>((reinterpret_cast<uintptr_t>(r.start) - start) / layouts_[layout].bytes);
-        }
-        if (!free.test(i)) fn(r);
-      });
+  void each_grey(Fn&& fn) const {
+    each_unit([&](Unit u, uint64_t, bool) {
+      if (unit(u)->grey.load(std::memory_order_relaxed) != 0) fn(u);
     });
   }
 
-  size_t blocks() const { return blocks_; }  // in use, as the next
+  /// In use when begin() was called; with kCurrent, free ones of other spans count as such.
+  size_t blocks() const { return blocks_; }
   size_t bytes() const { return bytes_; }
 
  private:
   // Where the blocks of a class lie in its spans.
   struct Layout {
+    uint64_t length;      // of all blocks together
     uint32_t first;       // bytes from the span's start to its first block
-    uint32_t length;      // of all blocks together
     uint32_t bytes;       // of one; 0: the span is one large block
-    uint32_t reciprocal;  // ceil(2^32 / bytes)
+    uint64_t reciprocal;  // ceil(2^32 / bytes)
+    uint64_t blocks;
   };
+  static_assert(sizeof(Layout) == 32);
+  // A page's word: whether its blocks are pointer-free, the layout, which page of the span it is.
+  static constexpr uint32_t kPointerFreeInfo = uint32_t{1} << 31;
   static constexpr unsigned kIndexBits = 24;
   static constexpr uint32_t kIndexMask = (uint32_t{1} << kIndexBits) - 1;
   static constexpr uint32_t kLarge = kSizeClasses + 1;  // 0 is no class, c + 1 is class c
+  static_assert(kLarge < kPointerFreeInfo >> kIndexBits);
+  static constexpr size_t kPageSlots = kPageSize / kBlockAlignment;
+  static constexpr size_t kPageUnits = kPageSlots / 64;
+  static_assert(kPageUnits >= 2, "room for the length of a large block");
 
   struct Layouts {
     Layout of[kSizeClasses + 2];
@@ -122,55 +198,57 @@ class Shadow {
   struct FarSpan {
     uintptr_t start;
     uintptr_t end;
-    uint32_t layout;
-    MarkWord* marks;  // a bit for each 16 bytes; large: one
+    uint32_t info;
+    MarkUnit* units;
   };
+  // The unit number w of the far span number i is kFar + (i << kFarShift) + w.
+  static constexpr Unit kFar = Unit{1} << 56;
+  static constexpr unsigned kFarShift = 8;
+  static_assert(kMaxBlocks / 64 <= size_t{1} << kFarShift);
 
-  void set_mark(uintptr_t block, Ref* out) const {
-    const size_t granule = (block - base_) / kBlockAlignment;
-    out->word = &marks_[granule / 64];
-    out->bit = uint64_t{1} << (granule % 64);
-  }
-  static constexpr size_t kMaxBlocks = class_capacity(0);
-  using FreeBlocks = PageBits<align_up(kMaxBlocks + 1, size_t{64})>;  // the blocks of a span, from its first
+  static size_t units_in(const Layout& l) { return ceil_div(l.blocks, uint64_t{64}); }
 
+  bool reserve();
   bool add(const Span* s);
-  bool add_far(const Span* s);
+  bool add_far(const Span* s, uint32_t info);
   bool commit(uintptr_t page, size_t pages);
-  static void find_free(const Span* s, FreeBlocks* out);
-  void find_free(uintptr_t span, uint32_t layout, FreeBlocks* out) const;
-  void mark_free_blocks(const Span* s);
-  bool find_large(uintptr_t span, Ref* out) const;
-  bool find_far(uintptr_t word, Ref* out) const;
+  MarkUnit* units_of(const Span* s) const;
+  void count_in_use(const Span* s, size_t free);
+  bool find_far(uintptr_t word, Slot* out) const;
+  static size_t far_units(uint32_t info);
+  MarkUnit* far_unit(Unit u) const;
+  Blocks far_blocks_of(Unit u) const;
 
   template <class Fn>
-  void each_span(Fn&& fn) const {
-    for (size_t slot = 0; slot < kMaxSlots; ++slot) {
-      if (!slots_.test(slot)) continue;
-      for (size_t page = slot * kArenaPages; page < (slot + 1) * kArenaPages && page < pages_; ++page) {
+  void each_unit(Fn&& fn) const {
+    const auto each_of = [&](uint32_t info, Unit first) {
+      uint64_t left = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits].blocks;
+      for (Unit u = first; left != 0; ++u) {
+        const uint64_t n = left < 64 ? left : 64;
+        fn(u, ~uint64_t{0} >> (64 - n), (info & kPointerFreeInfo) != 0);
+        left -= n;
+      }
+    };
+    for (size_t part = 0; part < kMaxParts; ++part) {
+      if (!parts_.test(part)) continue;
+      for (size_t page = part * kPartPages; page < (part + 1) * kPartPages && page < pages_; ++page) {
         const uint32_t info = infos_[page];
-        if (info != 0 && (info & kIndexMask) == 0) fn(base_ + (page << kPageShift), info >> kIndexBits);
+        if (info != 0 && (info & kIndexMask) == 0) each_of(info, page * kPageUnits);
       }
     }
-    for (size_t i = 0; i < far_count_; ++i) fn(far_[i].start, far_[i].layout);
-  }
-  template <class Fn>
-  void each_block(uintptr_t span, uint32_t layout, bool marked, Fn&& fn) const {
-    const Layout& l = layouts_[layout];
-    Ref r;
-    for (uint32_t at = 0; at < l.length; at += l.bytes) {
-      if (find(span + l.first + at, &r) && r.is_marked() == marked) fn(static_cast<const Ref&>(r));
-      if (l.bytes == 0) break;
-    }
+    for (size_t i = 0; i < far_count_; ++i) each_of(far_[i].info, kFar + (i << kFarShift));
   }
 
-  static constexpr size_t kMaxSlots = align_up(pagemap::kNearBytes / kArenaBytes, size_t{64});
+  // The tables are made writable in parts; the units of one fill a huge page.
+  static constexpr size_t kPartPages = 2 * kArenaPages;
+  static_assert(kPartPages * kPageUnits * sizeof(MarkUnit) == size_t{2} << 20);
+  static constexpr size_t kMaxParts = align_up(pagemap::kNearBytes / kPageSize / kPartPages, size_t{64});
 
   uintptr_t base_ = 0;
   size_t pages_ = 0;
   uint32_t* infos_ = nullptr;
-  MarkWord* marks_ = nullptr;
-  PageBits<kMaxSlots> slots_;  // of the window: those whose part of the tables can be written
+  MarkUnit* units_ = nullptr;
+  PageBits<kMaxParts> parts_;  // those that can be written
   FarSpan* far_ = nullptr;     // by address
   size_t far_count_ = 0;
   size_t far_room_ = 0;

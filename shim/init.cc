@@ -12,6 +12,7 @@
 #include "alloc/misuse.h"
 #include "alloc/thread.h"
 #include "gc/stop.h"
+#include "gc/worker.h"
 #include "shim/options.h"
 #include "shim/report.h"
 
@@ -45,6 +46,7 @@ bool another_allocator_is_loaded() {
 void child_after_fork() {
   fork_child();
   gc::stop_reset_after_fork();
+  gc::workers_reset_after_fork();
   leave_parents_slot();
 }
 

@@ -15,6 +15,7 @@ enum class LockRank : uint8_t {
   kScavenger,  // starting and stopping the background thread
   kHeap,       // pages, arenas, span records
   kMetadata,   // persistent memory
+  kMarkQueue,  // what the collector's markers have still to scan
 };
 
 }  // namespace tri

@@ -8,6 +8,7 @@
 #ifndef TRI_ALLOC_OS_OS_H
 #define TRI_ALLOC_OS_OS_H
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -51,11 +52,28 @@ int64_t now_ns();
 /// Replaces now_ns() for tests; null restores it.
 void set_clock(int64_t (*clock)());
 
-/// Starts a thread that libc does not know of, with all signals blocked: fn may use only this header. It exists for
-/// work that must start inside free(), where pthread_create() could meet its own locks. False if refused.
-[[nodiscard]] bool start_bare_thread(void (*fn)());
-/// After fork(): the thread stayed in the parent.
-void forget_bare_thread();
+/// A thread that libc does not know of, with all signals blocked: what it runs may use only this header, and thread-local variables of
+/// ours, which are all zero. It exists for work that must start inside free(), where pthread_create() could meet its own locks, or while all
+/// threads that libc knows stand still. The record stays for good, and so does its memory.
+struct BareThread {
+  std::atomic<uint32_t> id{0};  // the kernel's; 0 once it is over, and kStarting
+  char* memory = nullptr;       // stack and thread-local variables; who starts it
+  BareThread* next = nullptr;   // of all that were ever started
+  void (*fn)(void*) = nullptr;
+  void* arg = nullptr;
+
+  static constexpr uint32_t kStarting = UINT32_MAX;
+};
+/// Starts fn(arg). False if refused, or if it runs already. One caller at a time for each record.
+[[nodiscard]] bool start_bare_thread(BareThread* t, void (*fn)(void* arg), void* arg);
+/// Waits until it is over, and gives back what its memory held.
+void join_bare_thread(BareThread* t);
+/// Bytes at `memory`.
+size_t bare_thread_bytes();
+/// Whether the thread with this id is one of them. Lock-free. A thread that the kernel lists while it is being started may not be known yet.
+bool is_bare_thread(uint32_t id);
+/// After fork(): they all stayed in the parent.
+void forget_bare_threads();
 
 // ---- process (proc.cc) -----------------------------------------------------------------------------------------
 

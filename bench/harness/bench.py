@@ -64,11 +64,15 @@ def parse():
     parser.add_argument("--idle", action="store_true", help="memory of a process that has freed it and does nothing")
     parser.add_argument("--sched", action="store_true", help="the scheduler beside Go, Boost.Fiber and threads")
     parser.add_argument("--containers", action="store_true", help="slices and maps beside Go's and those of C++")
+    parser.add_argument("--gc", action="store_true", help="marking of live graphs beside libgc and Go")
     parser.add_argument(
         "--net", action="store_true", help="servers beside raw loops of epoll and io_uring, libuv and Go"
     )
     parser.add_argument(
-        "--procs", type=numbers, default=[1, 2], help="processors for --sched and --net (default: 1,2)"
+        "--procs", type=numbers, default=[1, 2], help="processors for --sched, --net and --gc (default: 1,2)"
+    )
+    parser.add_argument(
+        "--mib", metavar="LIST", type=numbers, default=[256], help="sizes of --gc's graphs (default: 256; 1024, 4096)"
     )
     parser.add_argument(
         "--connections", metavar="LIST", type=numbers, default=[64, 1000], help="of --net's client (default: 64,1000)"
@@ -92,7 +96,7 @@ def parse():
     args.rounds = args.rounds or (1 if args.quick else 5)
     args.scale = args.scale or (0.1 if args.quick else 1.0)
     args.lib = args.lib or str(ROOT / "build/release/libtri.so")
-    args.extra = args.paths or args.startup or args.idle or args.sched or args.net or args.containers
+    args.extra = args.paths or args.startup or args.idle or args.sched or args.net or args.containers or args.gc
     return args
 
 
@@ -156,6 +160,9 @@ def main():
         result["net"] = net.contest(
             args.build / "net", args.rounds, args.scale, args.only, args.procs, args.connections, skipped, failures
         )
+    if args.gc or args.all:
+        mib = [64] if args.quick else args.mib
+        result["gc"] = rivals.gc(args.build / "gc", args.rounds, mib, args.only, args.procs, failures)
     if args.containers or args.all:
         result["containers"] = rivals.containers(
             args.build / "containers", args.rounds, args.quick, args.only, failures

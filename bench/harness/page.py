@@ -236,9 +236,10 @@ JOB_SECTIONS = [
 ]
 
 
-RIVALS = ["sched", "containers", "net"]
+RIVALS = ["sched", "containers", "net", "gc"]
 RIVAL_SECTIONS = [
     ("sched", "Scheduler", "The same workloads on each runtime, by processors, as a ratio to {}'s."),
+    ("gc", "Marking", "Time of an object, as a ratio to {}'s, by graph and MiB, and number of markers."),
     ("containers", "Slices and maps", "Time of one operation as a ratio to {}'s, by number of entries."),
 ]
 

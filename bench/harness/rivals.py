@@ -1,4 +1,5 @@
-"""rivals.py - The same workloads written for several runtimes, side by side: the scheduler's, and those of slices and maps.
+"""rivals.py - The same workloads written for several runtimes, side by side: the scheduler's, those of slices and maps, and live
+graphs for collectors.
 
 A contender here is a program, not a library to preload. bench/sched/NAME takes a workload and --procs and prints lines
 {"workload", "procs", "value", "unit"}; all values are costs. Each measurement is a process of its own, contenders take
@@ -16,6 +17,7 @@ import stats
 from runner import Failure, Progress, rotated
 
 TIMEOUT_S = 60
+GC_TIMEOUT_S = 600  # 4 GiB in random order
 
 # workload -> (times as fast as Go on one processor, on two)
 WANTED = {
@@ -37,7 +39,13 @@ WANTED = {
     "timer-bytes": (1, 1),
     "timer-cpu": (1, 1),
     "sleeper-cpu": (1, 1),
+    # Against libgc.
+    "random-1024": (4, 6),
+    "sequential-1024": (4, 6),
 }
+
+# Of bench/gc: name of the graph -> the letter that its programs know.
+GRAPHS = {"random": "r", "sequential": "s", "list": "l", "poor": "p", "free": "a"}
 
 
 class Rival:
@@ -86,6 +94,35 @@ def gain(row, go):
     return row["by"][go]["median"] / max(row["by"]["tri"]["median"], 1e-9)
 
 
+def contest(title, contenders, rounds, cases, command, failures, timeout=TIMEOUT_S):
+    """({key: (unit, {contender: values})}, {key: {what else a line has: values}}). Cases are (name, procs, who takes part)."""
+    samples, extra, lost = {}, {}, set()
+    progress = Progress(title, rounds * sum(len(who) for _, _, who in cases))
+    for round_number in range(rounds):
+        for name, procs, who in cases:
+            for contender in rotated(contenders, round_number):
+                if contender.name not in who:
+                    continue
+                progress.step(round_number + 1, rounds, f"{name} on {procs}", contender.name)
+                if (contender.name, name, procs) in lost:
+                    continue
+                try:
+                    found = [json.loads(line) for line in lines_of(command(contender, name, procs), timeout)]
+                except (Failure, ValueError) as e:
+                    lost.add((contender.name, name, procs))
+                    failures.append(f"{name} on {procs} with {contender.name}: {e}")
+                    progress.say(f"FAILED {failures[-1]}")
+                    continue
+                for line in found:
+                    key = f"{line['workload']}@{procs}"
+                    _, by = samples.setdefault(key, (line["unit"], {}))
+                    by.setdefault(contender.name, []).append(line["value"])
+                    for more in line.keys() - {"workload", "procs", "value", "unit"}:
+                        extra.setdefault(key, {}).setdefault(more, []).append(line[more])
+    progress.end()
+    return samples, extra
+
+
 def sched(folder, rounds, scale, only, processors, failures):
     names = ["tri", *gos(folder), "boost", "threads"]
     contenders = [Rival(name, folder / name) for name in names if (folder / name).exists()]
@@ -93,32 +130,40 @@ def sched(folder, rounds, scale, only, processors, failures):
     # Ours knows most workloads; Go's order where ours is not built.
     names = list(dict.fromkeys(name for offer in offers.values() for name in offer))
     names = [n for n in names if not only or any(fnmatch.fnmatch(n, glob) for glob in only)]
-    samples, lost = {}, set()
-    progress = Progress(
-        "sched", rounds * sum(n in offers[c.name] for n in names for c in contenders) * len(processors)
-    )
-    for round_number in range(rounds):
-        for name in names:
-            for procs in processors:
-                for contender in rotated(contenders, round_number):
-                    if name not in offers[contender.name]:
-                        continue
-                    progress.step(round_number + 1, rounds, f"{name} on {procs}", contender.name)
-                    if (contender.name, name, procs) in lost:
-                        continue
-                    try:
-                        command = [contender.program, name, "--procs", procs, "--scale", scale]
-                        found = [json.loads(line) for line in lines_of(command, TIMEOUT_S)]
-                    except (Failure, ValueError) as e:
-                        lost.add((contender.name, name, procs))
-                        failures.append(f"{name} on {procs} with {contender.name}: {e}")
-                        progress.say(f"FAILED {failures[-1]}")
-                        continue
-                    for line in found:
-                        _, by = samples.setdefault(f"{line['workload']}@{procs}", (line["unit"], {}))
-                        by.setdefault(contender.name, []).append(line["value"])
-    progress.end()
+    cases = [(n, procs, {c for c in offers if n in offers[c]}) for n in names for procs in processors]
+
+    def command(contender, name, procs):
+        return [contender.program, name, "--procs", procs, "--scale", scale]
+
+    samples, _ = contest("sched", contenders, rounds, cases, command, failures)
     return summarized(samples, [c.name for c in contenders], folder)
+
+
+def gc(folder, rounds, mib, only, processors, failures):
+    """Besides: "read", a plain read of the same memory, and in a row "bytes" of an object and "tables_ms", of the stop, of ours."""
+    names = ["tri", "libgc", *gos(folder)]
+    contenders = [Rival(name, folder / name) for name in names if (folder / name).exists()]
+    cases = []
+    for graph in [f"{graph}-{n}" for n in mib for graph in GRAPHS]:
+        if only and not any(fnmatch.fnmatch(graph, glob) for glob in only):
+            continue
+        # Go knows which words are pointers.
+        who = {c.name for c in contenders if not (graph.startswith("poor") and c.name.startswith("go-"))}
+        cases += [(graph, procs, who) for procs in processors]
+
+    def command(contender, name, procs):
+        graph, _, size = name.partition("-")
+        return [contender.program, GRAPHS[graph], size, procs, 1]
+
+    samples, extra = contest("gc", contenders, rounds, cases, command, failures, GC_TIMEOUT_S)
+    for key, more in extra.items():
+        if "read" in more:
+            samples[key][1]["read"] = more["read"]
+    part = summarized(samples, [c.name for c in contenders] + ["read"], folder)
+    part["gos"].append("libgc")  # held against what was promised
+    for key, row in part["rows"].items():
+        row |= {name: stats.spread(extra[key][name])["median"] for name in ("bytes", "tables_ms") if name in extra[key]}
+    return part
 
 
 def containers(folder, rounds, quick, only, failures):

@@ -116,11 +116,13 @@ def rivals_table(title, part):
         wanted = rivals.wanted(key)
         line += f"{wanted:8g}" if wanted else " " * 8
         line += f"   ±{max(stats.half_width(s) for s in row['by'].values()):4.0%}"
+        if "bytes" in row and "tri" in row["by"]:
+            line += f"{row['bytes'] / max(row['by']['tri']['median'], 1e-9):9.2f} GB/s{row.get('tables_ms', 0):9.2f} ms"
         short = wanted and gains and gains[-1] and gains[-1] < wanted
         rows.append(paint(line, "33") if short else line)
     header = f"{'':26}" + "".join(f"{n:>11}" for n in names) + " " * 4
     header += "".join(f"{go + '/tri':>12}" for go in gos) + f"{'wanted':>8}   spread"
-    words = f"; {gos[-1]}/tri: how many times as fast as that Go, and what is wanted of it" if gos else ""
+    words = f"; {gos[-1]}/tri: how many times as fast, and what is wanted" if gos else ""
     table(f"{title}: medians, lower is better{words}", header, rows)
 
 
@@ -159,7 +161,7 @@ def show(result):
         startup_table(result["startup"])
     if result.get("idle"):
         idle_table(result["idle"])
-    for title in ("sched", "containers"):
+    for title in ("sched", "containers", "gc"):
         if result.get(title):
             rivals_table(title, result[title])
     if result.get("net"):

@@ -151,6 +151,63 @@ TEST(ShadowLayout, TheReciprocalIsExactForEveryOffset) {
   }
 }
 
+TEST_F(ShadowTest, PreparedItIsTheSame) {
+  for (int i = 0; i < 2000; ++i) make(static_cast<size_t>(1 + i * 7));
+  ASSERT_EQ(shadow.prepare(), 0);
+  os::fail_after(0);  // the memory is there
+  const int error = shadow.begin();
+  os::fail_after(-1);
+  ASSERT_EQ(error, 0);
+  shadow.end();
+  ASSERT_EQ(shadow.prepare(), 0);
+  for (int i = 0; i < 100; ++i) make(size_t{1} << 20);  // what was not there yet
+  begin();
+  for (char* const p : blocks) {
+    Ref r;
+    ASSERT_TRUE(find(p + 1, &r));
+    EXPECT_EQ(r.start, p);
+    EXPECT_FALSE(r.is_marked());
+  }
+}
+
+TEST_F(ShadowTest, OnlyCurrentSpansAreBlackFromTheStart) {
+  // Full spans and then one that is current; a block of each is free.
+  std::vector<char*> all;
+  for (size_t i = 0; i < 3 * class_capacity(size_class(64)); ++i) all.push_back(static_cast<char*>(allocate(64)));
+  const auto place = [](const char* p) { return pagemap::lookup(p)->place; };
+  char* in_full = nullptr;
+  char* in_current = nullptr;
+  for (char*& p : all) {
+    char*& freed = place(p) == SpanPlace::kCurrent ? in_current : in_full;
+    if (freed == nullptr) {
+      freed = p;
+    } else {
+      blocks.push_back(p);
+    }
+  }
+  ASSERT_TRUE(in_full != nullptr && in_current != nullptr);
+  deallocate(in_full);
+  deallocate(in_current);
+  ASSERT_EQ(place(in_current), SpanPlace::kCurrent);
+  ASSERT_EQ(place(in_full), SpanPlace::kPartial);
+  auto* const large = make(100'000);
+  ASSERT_EQ(shadow.begin(Shadow::Free::kCurrent), 0);
+  const auto is_black = [&](char* p) {
+    Ref r;
+    EXPECT_TRUE(find(p, &r));
+    return r.is_marked();
+  };
+  EXPECT_TRUE(is_black(in_current));
+  EXPECT_FALSE(is_black(in_full));
+  EXPECT_FALSE(is_black(large));
+  shadow.blacken(pagemap::lookup(in_full));
+  shadow.blacken(pagemap::lookup(large));
+  EXPECT_TRUE(is_black(in_full));
+  EXPECT_TRUE(is_black(large));
+  for (char* const p : blocks) EXPECT_EQ(is_black(p), p == large);
+  shadow.blacken(pagemap::lookup(make(10 << 20)));  // new: in no table
+}
+
 TEST_F(ShadowTest, WithoutMemoryItSaysSo) {
   make(100);
   for (long n = 0; n < 4; ++n) {

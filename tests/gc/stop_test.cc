@@ -133,7 +133,7 @@ TEST(Stop, ThreadsThatWaitDoNotNotice) {
   close(pipe[1]);
 }
 
-bool holds(const StoppedThread& t, uint64_t value) {
+[[maybe_unused]] bool holds(const StoppedThread& t, uint64_t value) {
   for (const char* p = reinterpret_cast<const char*>(t.registers); p + sizeof value <= t.registers_end; p += 8) {
     if (memcmp(p, &value, sizeof value) == 0) return true;
   }

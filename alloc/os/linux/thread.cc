@@ -1,15 +1,17 @@
 // thread.cc - A thread that libc does not know of. See os.h.
 //
 // pthread_create() takes locks and allocates, and free() may be called by libc while it holds those very locks. So the
-// background thread is made by clone() directly. It has its own block where libc keeps thread-local variables (errno,
+// background thread is made by clone() directly, and so are those of a collector that has stopped all others. It has its own block where libc keeps thread-local variables (errno,
 // ours), filled with zeros: all thread-local variables of this library start from zero or are set by the thread.
 #include <linux/futex.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include <atomic>
+#include <cstring>
 
 #include "alloc/base/bits.h"
 #include "alloc/os/os.h"
@@ -17,6 +19,8 @@
 
 namespace tri::os {
 namespace {
+
+using arch::system_call;
 
 constexpr size_t kStackBytes = 64 * 1024;
 // Beyond our own thread-local variables, which those of the program push away from the thread pointer. Untouched pages cost nothing.
@@ -31,44 +35,108 @@ size_t variable_bytes() {
   return align_up((arch::kTlsIsBelow ? pointer - variable : variable - pointer) + kTlsSlackBytes, page_size());
 }
 
-// One such thread at a time, so its memory is static, and nothing has to be freed by a thread that is standing on it.
-alignas(64) constinit char* thread_memory = nullptr;
-// The kernel clears it and wakes it when the thread has left its stack.
-constinit std::atomic<int> running{0};
+// All records that were ever started. They stay.
+constinit std::atomic<BareThread*> all{nullptr};
+
+void add_to_all(BareThread* t) {
+  t->next = all.load(std::memory_order_relaxed);
+  // release: pairs with the acquire in is_bare_thread().
+  while (!all.compare_exchange_weak(t->next, t, std::memory_order_release, std::memory_order_relaxed)) {
+  }
+}
+
+size_t below_bytes() { return arch::kTlsIsBelow ? variable_bytes() : kRecordBytes; }
+size_t above_bytes() { return arch::kTlsIsBelow ? kRecordBytes : variable_bytes(); }
+
+/// Memory of zeros.
+bool prepare_memory(BareThread* t) {
+  if (t->memory == nullptr) {
+    t->memory = static_cast<char*>(map(bare_thread_bytes(), page_size()));
+    return t->memory != nullptr;
+  }
+  if (!purge(t->memory, bare_thread_bytes())) memset(t->memory, 0, bare_thread_bytes());
+  return true;
+}
 
 }  // namespace
 }  // namespace tri::os
 
 // Assembly, because the child returns from the system call on an empty stack.
-extern "C" long tri_clone_bare(unsigned long flags, void* stack_top, int* tid, void* tls, void (*fn)());
+extern "C" long tri_clone_bare(unsigned long flags, void* stack_top, std::atomic<uint32_t>* id, void* tls,
+                               void (*fn)(void*), void* arg);
 
 namespace tri::os {
+namespace {
 
-bool start_bare_thread(void (*fn)()) {
-  if (running.load(std::memory_order_acquire) != 0) return false;
-  const size_t below_bytes = arch::kTlsIsBelow ? variable_bytes() : kRecordBytes;
-  const size_t above_bytes = arch::kTlsIsBelow ? kRecordBytes : variable_bytes();
-  const size_t memory_bytes = align_up(kStackBytes + below_bytes + above_bytes, page_size());
-  if (thread_memory == nullptr) {
-    thread_memory = static_cast<char*>(map(memory_bytes, page_size()));
-    if (thread_memory == nullptr) return false;
-  }
-  char* const stack_top = thread_memory + kStackBytes;
-  char* const thread_pointer = stack_top + below_bytes;
+#ifdef __SANITIZE_THREAD__
+// TSan must know of every thread that runs code of its making: in its build libc makes these as well. They cannot be started then while
+// all others stand still, in the middle of anything.
+bool start_thread(BareThread* t) {
+  pthread_t thread;
+  const auto run = [](void* record) -> void* {
+    auto* const self = static_cast<BareThread*>(record);
+    self->id.store(static_cast<uint32_t>(system_call(SYS_gettid)), std::memory_order_relaxed);
+    self->fn(self->arg);
+    self->id.store(0, std::memory_order_release);  // pairs with the acquire in join_bare_thread()
+    system_call(SYS_futex, reinterpret_cast<long>(&self->id), FUTEX_WAKE, 1);
+    return nullptr;
+  };
+  if (pthread_create(&thread, nullptr, run, t) != 0) return false;
+  pthread_detach(thread);
+  return true;
+}
+#else
+bool start_thread(BareThread* t) {
+  char* const stack_top = t->memory + kStackBytes;
+  char* const thread_pointer = stack_top + below_bytes();
   arch::prepare_control_block(thread_pointer);
+  // The kernel writes the id before the thread runs, and clears it, and wakes who waits, when the thread has left its stack.
+  return tri_clone_bare(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+                            CLONE_SETTLS | CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID,
+                        stack_top, &t->id, thread_pointer, t->fn, t->arg) >= 0;
+}
+#endif
 
-  uint64_t all = ~uint64_t{0};
+}  // namespace
+
+size_t bare_thread_bytes() { return align_up(kStackBytes + below_bytes() + above_bytes(), page_size()); }
+
+bool start_bare_thread(BareThread* t, void (*fn)(void* arg), void* arg) {
+  if (t->id.load(std::memory_order_acquire) != 0) return false;
+  const bool is_new = t->memory == nullptr;
+  if (!prepare_memory(t)) return false;
+  if (is_new) add_to_all(t);
+  t->fn = fn;
+  t->arg = arg;
+  uint64_t every = ~uint64_t{0};
   uint64_t old = 0;
-  arch::system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&all), reinterpret_cast<long>(&old), 8);
-  running.store(1, std::memory_order_relaxed);
-  const long result = tri_clone_bare(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
-                                         CLONE_SETTLS | CLONE_CHILD_CLEARTID,
-                                     stack_top, reinterpret_cast<int*>(&running), thread_pointer, fn);
-  arch::system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&old), 0, 8);
-  if (result < 0) running.store(0, std::memory_order_relaxed);
-  return result >= 0;
+  system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&every), reinterpret_cast<long>(&old), 8);
+  t->id.store(BareThread::kStarting, std::memory_order_relaxed);
+  const bool started = start_thread(t);
+  system_call(SYS_rt_sigprocmask, SIG_SETMASK, reinterpret_cast<long>(&old), 0, 8);
+  if (!started) t->id.store(0, std::memory_order_relaxed);
+  return started;
 }
 
-void forget_bare_thread() { running.store(0, std::memory_order_relaxed); }
+void join_bare_thread(BareThread* t) {
+  // acquire: what the thread did is done. The kernel's wake-up is not a private one.
+  while (const uint32_t id = t->id.load(std::memory_order_acquire)) {
+    system_call(SYS_futex, reinterpret_cast<long>(&t->id), FUTEX_WAIT, static_cast<long>(id), 0);
+  }
+  if (t->memory != nullptr) purge(t->memory, bare_thread_bytes());
+}
+
+bool is_bare_thread(uint32_t id) {
+  for (const BareThread* t = all.load(std::memory_order_acquire); t != nullptr; t = t->next) {
+    if (t->id.load(std::memory_order_relaxed) == id) return true;
+  }
+  return false;
+}
+
+void forget_bare_threads() {
+  for (BareThread* t = all.load(std::memory_order_acquire); t != nullptr; t = t->next) {
+    t->id.store(0, std::memory_order_relaxed);
+  }
+}
 
 }  // namespace tri::os

@@ -1,0 +1,3 @@
+module tri/bench/gc
+
+go 1.19
