@@ -57,15 +57,15 @@ TEST(Poller, ASubmillisecondTimeoutIsKept) {
   Poller poller;
   ASSERT_EQ(poller.open(), 0);
   PollEvent events[4];
-  Time least = kForever;
-  for (int i = 0; i < 50; ++i) {
+  // Not rounded up to a millisecond: then none would be shorter, however often it is tried. Other programs make most of them longer where the
+  // processors are wanted.
+  EXPECT_TRUE(eventually([&] {
     const Time start = now();
     EXPECT_EQ(poller.wait(events, 4, start + 100'000), 0U);
     const Time took = now() - start;
     EXPECT_GE(took, 100'000);
-    least = std::min(least, took);
-  }
-  EXPECT_LT(least, 900'000);                 // not rounded up to a millisecond
+    return took < 900'000;
+  }));
   EXPECT_EQ(poller.wait(events, 4, 1), 0U);  // past
   poller.reset_after_fork();
 }
