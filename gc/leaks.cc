@@ -51,12 +51,20 @@ int Leaks::find_stopped(uintptr_t sp) {
   if (const int error = roots.find(sp); error != 0) return error;
   Shadow shadow;
   if (const int error = shadow.begin(); error != 0) return error;
+  if (const int error = sleepers_.find(roots, shadow); error != 0) {
+    shadow.end();
+    return error;
+  }
   {
     MarkTeam team(shadow, processors_for_marking());
     roots.each(
         {[](void* arg, const void* begin, const void* end) { static_cast<Marker*>(arg)->scan_roots(begin, end); },
-         &team.own()});
+         &team.own(), [](void*, const Sleeper&) {}});
     team.drain();
+  }
+  {
+    Marker marker(shadow);
+    sleepers_.mark(marker);
   }
   blocks_ = shadow.blocks();
   bytes_ = shadow.bytes();

@@ -15,6 +15,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "gc/sleepers.h"
+
 namespace tri::gc {
 
 struct Leak {
@@ -59,6 +61,8 @@ class Leaks {
   /// All blocks in use, lost or not.
   size_t blocks() const { return blocks_; }
   size_t bytes() const { return bytes_; }
+  /// Goroutines that nothing can wake. What they hold is not among the leaks.
+  const Sleepers& sleepers() const { return sleepers_; }
   /// Threads that could not be stopped: what only they hold may be among the leaks.
   size_t unstopped_threads() const { return unstopped_; }
 
@@ -67,6 +71,7 @@ class Leaks {
   int list_lost(class Shadow& shadow);
   void attribute(class Shadow& shadow);
 
+  Sleepers sleepers_;
   Leak* leaks_ = nullptr;  // all lost blocks; once attributed, the direct ones
   size_t room_ = 0;        // of all lost blocks
   size_t direct_ = 0;

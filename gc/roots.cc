@@ -181,6 +181,10 @@ void Roots::each(const RootVisitor& visitor) {
     if (begin > 1)
       visitor.visit(reinterpret_cast<void*>(begin), reinterpret_cast<void*>(r->end.load(std::memory_order_relaxed)));
   }
+  each_other(visitor);
+}
+
+void Roots::each_other(const RootVisitor& visitor) const {
   if (other_roots != nullptr) other_roots(*this, visitor);
 }
 

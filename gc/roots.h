@@ -24,10 +24,21 @@
 
 namespace tri::gc {
 
+/// Memory that is a root only once something leads into it: a stack, and what belongs to whoever runs on it. See sleepers.h.
+struct Sleeper {
+  uint64_t id;  // what its part calls it
+  const void* record;
+  const void* record_end;
+  const void* stack;
+  const void* stack_end;
+};
+
 /// Takes roots: words that can be read until it returns.
 struct RootVisitor {
   void (*fn)(void* arg, const void* begin, const void* end);
   void* arg;
+  /// Takes those that sleep. Null: they are roots like all others.
+  void (*sleeper)(void* arg, const Sleeper& s) = nullptr;
   void visit(const void* begin, const void* end) const { fn(arg, begin, end); }
 };
 
@@ -43,6 +54,8 @@ class Roots {
   [[nodiscard]] int find(uintptr_t own_sp);
   /// Visits all of them.
   void each(const RootVisitor& visitor);
+  /// Those of other parts alone.
+  void each_other(const RootVisitor& visitor) const;
   ~Roots();
   Roots() = default;
   Roots(const Roots&) = delete;

@@ -1,6 +1,7 @@
 // shadow.cc - See shadow.h.
 #include "gc/shadow.h"
 
+#include <algorithm>
 #include <cerrno>
 
 #include "alloc/counters.h"
@@ -212,7 +213,7 @@ bool Shadow::find_far(uintptr_t word, Slot* out) const {
       high = middle;
     }
   }
-  if (low == far_count_ || word < far_[low].start) return false;
+  if (low == far_count_ || word < far_[low].start) return find_outside(word, out);
   const FarSpan& f = far_[low];
   const Layout& l = layouts_[(f.info & ~kPointerFreeInfo) >> kIndexBits];
   const uint64_t offset = word - f.start - l.first;
@@ -222,9 +223,31 @@ bool Shadow::find_far(uintptr_t word, Slot* out) const {
   return true;
 }
 
-MarkUnit* Shadow::far_unit(Unit u) const { return &far_[(u - kFar) >> kFarShift].units[u % (size_t{1} << kFarShift)]; }
+void Shadow::add_outside(Outside* ranges, size_t n) {
+  outside_ = ranges;
+  outside_count_ = n;
+}
+
+bool Shadow::find_outside(uintptr_t word, Slot* out) const {
+  if (outside_count_ == 0 || word < outside_[0].begin) return false;
+  const Outside* const o = std::upper_bound(outside_, outside_ + outside_count_, word,
+                                            [](uintptr_t p, const Outside& r) { return p < r.begin; }) -
+                           1;
+  if (word >= o->end) return false;
+  *out = (kOutside + static_cast<Unit>(o - outside_)) << kUnitShift;
+  return true;
+}
+
+MarkUnit* Shadow::far_unit(Unit u) const {
+  if ((u & kFar) == 0) return &outside_[u - kOutside].unit;
+  return &far_[(u - kFar) >> kFarShift].units[u % (size_t{1} << kFarShift)];
+}
 
 Shadow::Blocks Shadow::far_blocks_of(Unit u) const {
+  if ((u & kFar) == 0) {
+    const Outside& o = outside_[u - kOutside];
+    return {reinterpret_cast<char*>(o.begin), o.end - o.begin};
+  }
   const FarSpan& f = far_[(u - kFar) >> kFarShift];
   const Layout& l = layouts_[(f.info & ~kPointerFreeInfo) >> kIndexBits];
   if (l.bytes == 0) return {reinterpret_cast<char*>(f.start), f.end - f.start};

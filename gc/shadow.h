@@ -91,9 +91,9 @@ class Shadow {
   /// The slot of the block that `word` points into. False for all words that point into none, whatever they are.
   [[gnu::always_inline]] bool find_slot(uintptr_t word, Slot* out) const {
     const size_t page = (word - base_) >> kPageShift;
-    if (TRI_LIKELY(page >= pages_)) return TRI_UNLIKELY(far_count_ != 0) && find_far(word, out);
+    if (TRI_LIKELY(page >= pages_)) return TRI_UNLIKELY((far_count_ | outside_count_) != 0) && find_far(word, out);
     const uint32_t info = infos_[page];
-    if (info == 0) return false;
+    if (info == 0) return TRI_UNLIKELY(outside_count_ != 0) && find_outside(word, out);
     const Layout& layout = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits];
     const uint64_t first_page = page - (info & kIndexMask);
     // Wraps around before the first block, and is then larger than any.
@@ -114,7 +114,7 @@ class Shadow {
   }
 
   [[gnu::always_inline]] MarkUnit* unit(Unit u) const {
-    if (TRI_UNLIKELY((u & kFar) != 0)) return far_unit(u);
+    if (TRI_UNLIKELY((u & kBeyond) != 0)) return far_unit(u);
     return &units_[u];
   }
   /// The blocks of a unit, by their numbers in it.
@@ -124,7 +124,7 @@ class Shadow {
     char* at(unsigned i) const { return first + i * bytes; }
   };
   [[gnu::always_inline]] Blocks blocks_of(Unit u) const {
-    if (TRI_UNLIKELY((u & kFar) != 0)) return far_blocks_of(u);
+    if (TRI_UNLIKELY((u & kBeyond) != 0)) return far_blocks_of(u);
     const uint64_t page = u / kPageUnits;
     const uint32_t info = infos_[page];
     const Layout& layout = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits];
@@ -139,8 +139,21 @@ class Shadow {
   bool window(uintptr_t* begin, size_t* bytes) const {
     *begin = base_;
     *bytes = pages_ << kPageShift;
-    return far_count_ == 0;
+    return (far_count_ | outside_count_) == 0;
   }
+
+  /// Memory that is no block's, but is to be found and marked like one. By address, and none overlaps another. It is neither counted in blocks()
+  /// nor among those that the next two call for.
+  struct Outside {
+    uintptr_t begin;
+    uintptr_t end;
+    MarkUnit unit;
+    bool is_reached() const {
+      return (unit.marks.load(std::memory_order_relaxed) | unit.grey.load(std::memory_order_relaxed)) != 0;
+    }
+  };
+  /// `ranges` stay the caller's, and in place, until end(). Before anything is marked.
+  void add_outside(Outside* ranges, size_t n);
 
   /// Calls fn(const Ref&) for every block that is not marked.
   template <class Fn>
@@ -204,6 +217,9 @@ class Shadow {
   // The unit number w of the far span number i is kFar + (i << kFarShift) + w.
   static constexpr Unit kFar = Unit{1} << 56;
   static constexpr unsigned kFarShift = 8;
+  // That of the outside range number i is kOutside + i.
+  static constexpr Unit kOutside = Unit{1} << 55;
+  static constexpr Unit kBeyond = kFar | kOutside;
   static_assert(kMaxBlocks / 64 <= size_t{1} << kFarShift);
 
   static size_t units_in(const Layout& l) { return ceil_div(l.blocks, uint64_t{64}); }
@@ -215,6 +231,7 @@ class Shadow {
   MarkUnit* units_of(const Span* s) const;
   void count_in_use(const Span* s, size_t free);
   bool find_far(uintptr_t word, Slot* out) const;
+  bool find_outside(uintptr_t word, Slot* out) const;
   static size_t far_units(uint32_t info);
   MarkUnit* far_unit(Unit u) const;
   Blocks far_blocks_of(Unit u) const;
@@ -252,6 +269,8 @@ class Shadow {
   FarSpan* far_ = nullptr;     // by address
   size_t far_count_ = 0;
   size_t far_room_ = 0;
+  Outside* outside_ = nullptr;  // by address
+  size_t outside_count_ = 0;
   size_t blocks_ = 0;
   size_t bytes_ = 0;
 };

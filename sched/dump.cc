@@ -54,8 +54,8 @@ bool is_call_from_outside(uint64_t word) {
 /// tri_goroutine_flags), so its innermost frame begins at `frame`, and the address is the first below it that can be a caller's.
 TRI_RACY uint64_t find_caller(const char* sp, const char* frame) {
   const auto* const end = reinterpret_cast<const uint64_t*>(frame);
-  for (const auto* word = reinterpret_cast<const uint64_t*>(sp); word < end && word - reinterpret_cast<const uint64_t*>(sp) < kMaxOwnWords;
-       ++word) {
+  for (const auto* word = reinterpret_cast<const uint64_t*>(sp);
+       word < end && word - reinterpret_cast<const uint64_t*>(sp) < kMaxOwnWords; ++word) {
     if (is_call_from_outside(*word)) return *word;
   }
   return 0;
@@ -102,14 +102,30 @@ TRI_RACY const char* state_of(const G* g, GState state) {
   return "ended";
 }
 
+/// The record of a task that is not over; null for others.
+TRI_RACY const G* live_record(TaskId id) {
+  const G* const g = record_of(id);
+  return g != nullptr && g->generation.load(std::memory_order_relaxed) == generation_of(id) &&
+                 g->state.load(std::memory_order_acquire) != GState::kFree
+             ? g
+             : nullptr;
+}
+
+/// At most kMaxName characters, and a zero.
+TRI_RACY size_t copy_name(const G* g, char* to) {
+  size_t n = 0;
+  while (n < kMaxName && (to[n] = g->name[n]) != 0) ++n;
+  to[n] = 0;
+  return n;
+}
+
 TRI_RACY void print_g(int fd, const G* g, GState state, Time at) {
   Line line;
   line.text(g->kind == GKind::kThread ? "thread " : "goroutine ").number(uint64_t{g->slot} + 1);
   const uint32_t generation = g->generation.load(std::memory_order_relaxed);
   if (generation != 0) line.text(".").number(uint64_t{generation});
-  char name[kMaxName];
-  size_t length = 0;
-  while (length < sizeof name && (name[length] = g->name[length]) != 0) ++length;
+  char name[kMaxName + 1];
+  const size_t length = copy_name(g, name);
   if (length != 0) line.text(" \"").text(name, length).text("\"");
   line.text(": ").text(state_of(g, state));
   if (state == GState::kWaiting || g->kind == GKind::kThread) {
@@ -128,7 +144,25 @@ TRI_RACY void print_g(int fd, const G* g, GState state, Time at) {
   line.write_to(fd);
 }
 
+void print_task(int fd, const G* g, GState state, Time at) {
+  print_g(fd, g, state, at);
+  if (state == GState::kWaiting) print_stack(fd, g);
+}
+
 }  // namespace
+
+void dump_task(int fd, TaskId id) {
+  if (const G* const g = live_record(id)) print_task(fd, g, g->state.load(std::memory_order_acquire), now());
+}
+
+TaskName::TaskName(TaskId id) : text{} {
+  if (const G* const g = live_record(id)) copy_name(g, text);
+}
+
+const char* waits_for(TaskId id) {
+  const G* const g = live_record(id);
+  return name_of(g == nullptr ? WaitReason::kNone : g->reason.load(std::memory_order_relaxed));
+}
 
 void dump_tasks(int fd) {
   const Time at = now();
@@ -139,8 +173,7 @@ void dump_tasks(int fd) {
     const GState state = g->state.load(std::memory_order_acquire);
     if (state == GState::kFree) continue;
     ++alive;
-    print_g(fd, g, state, at);
-    if (state == GState::kWaiting) print_stack(fd, g);
+    print_task(fd, g, state, at);
   }
   Line line;
   line.text("tri: ").number(alive).text(" tasks, ");

@@ -91,10 +91,10 @@ inline bool await_parked(const G* g) {
 }  // namespace
 
 const char* name_of(WaitReason reason) {
-  static constexpr const char* kNames[] = {"nothing", "chan send", "chan receive", "select",         "chan (nil)",
-                                           "sleep",   "join",      "mutex",        "rwmutex (read)", "rwmutex",
-                                           "cond",    "waitgroup", "once",         "semaphore",      "context",
-                                           "fd read", "fd write",  "blocking call"};
+  static constexpr const char* kNames[] = {"nothing",    "chan send", "chan receive", "select",       "select",
+                                           "chan (nil)", "sleep",     "join",         "mutex",        "rwmutex (read)",
+                                           "rwmutex",    "cond",      "waitgroup",    "once",         "semaphore",
+                                           "context",    "fd read",   "fd write",     "blocking call"};
   static_assert(sizeof kNames / sizeof *kNames == static_cast<size_t>(WaitReason::kBlockingCall) + 1);
   return kNames[static_cast<size_t>(reason)];
 }

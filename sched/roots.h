@@ -9,6 +9,8 @@
 
 #include <cstdint>
 
+#include "sched/g.h"
+
 namespace tri::sched {
 
 struct RootFinder {
@@ -17,6 +19,11 @@ struct RootFinder {
   void (*take)(void* arg, const void* begin, const void* end);
   /// The lowest stack pointer of a thread that stands within [low, high); 0 if there is none.
   uintptr_t (*lowest_sp_in)(void* arg, uintptr_t low, uintptr_t high);
+  /// Takes, instead of `take`, a goroutine that waits until somebody wakes it, and for nothing else. Whoever could wake it
+  /// comes to it by its entry in the queue of what it waits for, and that entry stands on its stack: so if nothing else leads
+  /// into its stack, it waits for ever. Null: they are as all others.
+  void (*take_waiting)(void* arg, TaskId id, const void* record, const void* record_end, const void* stack,
+                       const void* stack_end) = nullptr;
 };
 
 /// Calls finder.take() for all of them. All other threads stand still; takes no lock.

@@ -79,8 +79,9 @@ class Selection {
 
   Case* const cases_;
   const size_t n_;
-  size_t channels_ = 0;     // cases on channels, then channels
-  bool others_ = false;     // descriptors and contexts
+  size_t channels_ = 0;  // cases on channels, then channels
+  bool others_ = false;  // descriptors and contexts
+  bool descriptors_ = false;
   Time ends_ = kForever;    // the earliest moment at which a case becomes ready by itself
   Time now_ = 0;            // 0: not asked yet
   int failure_ = 0;         // of a descriptor
@@ -137,6 +138,7 @@ inline int Selection::survey(uint64_t* candidates) {
         break;
       case CaseKind::kReadable:
       case CaseKind::kWritable:
+        descriptors_ |= c.fd >= 0;
         others_ |= c.fd >= 0;
         break;
       case CaseKind::kAt:
@@ -173,7 +175,8 @@ inline bool Selection::attempt(Case& c, bool locked) {
 // One of the bits, each as likely as any other, and those above it.
 inline uint64_t keep_from_random(uint64_t bits) {
   // All cases ready is what a busy program sees, and needs no loop, whose end the processor cannot foretell.
-  if ((bits & (bits + 1)) == 0) return bits & (~uint64_t{0} << random_below(static_cast<uint32_t>(std::countr_one(bits))));
+  if ((bits & (bits + 1)) == 0)
+    return bits & (~uint64_t{0} << random_below(static_cast<uint32_t>(std::countr_one(bits))));
   // Counted by hand: there are few, and the instruction is not on every processor.
   uint32_t count = 0;
   for (uint64_t b = bits; b != 0; b &= b - 1) ++count;
@@ -288,7 +291,10 @@ int Selection::wait(Time deadline) {
   int result;
   if (i == kNone) {
     const bool on_nothing = channels_ == 0 && !others_ && ends_ == kForever;
-    result = park(on_nothing ? WaitReason::kNilChannel : WaitReason::kSelect, last, std::min(deadline, ends_));
+    result = park(on_nothing     ? WaitReason::kNilChannel
+                  : descriptors_ ? WaitReason::kSelectDescriptor
+                                 : WaitReason::kSelect,
+                  last, std::min(deadline, ends_));
   } else if (claim(g_, id_)) {
     result = i >= 0 ? i << kCaseShift : i;
   } else {

@@ -39,8 +39,9 @@ enum class WaitReason : uint8_t {
   kNone,
   kSend,
   kReceive,
-  kSelect,
-  kNilChannel,  // for ever: send or receive on a null channel, or select of nothing
+  kSelect,            // of channels and contexts
+  kSelectDescriptor,  // and of descriptors
+  kNilChannel,        // for ever: send or receive on a null channel, or select of nothing
   kSleep,
   kJoin,
   kMutex,

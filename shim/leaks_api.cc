@@ -19,6 +19,15 @@ int each_leak(int (*fn)(const struct tri_leak* leak, void* arg), void* arg, uint
   return 0;
 }
 
+int each_sleeper(int (*fn)(uint64_t task, void* arg), void* arg, uintptr_t sp) {
+  gc::Leaks leaks;
+  if (const int error = find_leaks(&leaks, sp); error != 0) return error;
+  for (size_t i = 0; i < leaks.sleepers().count(); ++i) {
+    if (const int result = fn(leaks.sleepers().id(i), arg); result != 0) return result;
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace tri
 
@@ -27,6 +36,11 @@ TRI_EXPORT_BEGIN
 int tri_leaks(int (*fn)(const struct tri_leak* leak, void* arg), void* arg) {
   if (fn == nullptr) return -EINVAL;
   return tri::gc::below_program([&](uintptr_t sp) { return tri::each_leak(fn, arg, sp); });
+}
+
+int tri_leaked_tasks(int (*fn)(uint64_t task, void* arg), void* arg) {
+  if (fn == nullptr) return -EINVAL;
+  return tri::gc::below_program([&](uintptr_t sp) { return tri::each_sleeper(fn, arg, sp); });
 }
 
 int tri_roots_add(const void* p, size_t n) { return tri::gc::add_root_range(p, n); }

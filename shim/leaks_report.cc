@@ -11,6 +11,7 @@
 #include "alloc/os/os.h"
 #include "gc/roots.h"
 #include "sched/critical.h"
+#include "sched/dump.h"
 #include "sched/roots.h"
 
 namespace tri {
@@ -21,11 +22,22 @@ void visit_scheduler(const gc::Roots& roots, const gc::RootVisitor& visitor) {
     const gc::Roots& roots;
     const gc::RootVisitor& visitor;
   } both{roots, visitor};
-  sched::each_root(
-      {&both, [](void* arg, const void* begin, const void* end) { static_cast<Both*>(arg)->visitor.visit(begin, end); },
-       [](void* arg, uintptr_t low, uintptr_t high) {
-         return static_cast<Both*>(arg)->roots.lowest_sp_in(low, high);
-       }});
+  sched::RootFinder finder = {};
+  finder.arg = &both;
+  finder.take = [](void* arg, const void* begin, const void* end) {
+    static_cast<Both*>(arg)->visitor.visit(begin, end);
+  };
+  finder.lowest_sp_in = [](void* arg, uintptr_t low, uintptr_t high) {
+    return static_cast<Both*>(arg)->roots.lowest_sp_in(low, high);
+  };
+  if (visitor.sleeper != nullptr) {
+    finder.take_waiting = [](void* arg, sched::TaskId id, const void* record, const void* record_end, const void* stack,
+                             const void* stack_end) {
+      const gc::RootVisitor& v = static_cast<Both*>(arg)->visitor;
+      v.sleeper(v.arg, {id, record, record_end, stack, stack_end});
+    };
+  }
+  sched::each_root(finder);
 }
 
 /// Leaks of one size; or, if there are too many sizes, of all that have no group of their own.
@@ -131,19 +143,36 @@ int find_leaks(gc::Leaks* leaks, uintptr_t sp) {
 
 namespace {
 
+/// Goroutines that wait for good, each with its stack.
+void say_sleepers(int fd, const gc::Sleepers& sleepers) {
+  const size_t n = sleepers.count();
+  if (n == 0) return;
+  Line line;
+  line.text("tri: leaks: nothing can wake ").number(uint64_t{n}).text(n == 1 ? " goroutine" : " goroutines");
+  if (sleepers.held_blocks() != 0) {
+    line.text(n == 1 ? "; it alone holds " : "; they alone hold ");
+    say_blocks(line, sleepers.held_blocks());
+    line.text(" (").bytes(sleepers.held_bytes()).text(")");
+  }
+  line.in_program().write_to(fd);
+  for (size_t i = 0; i < n; ++i) sched::dump_task(fd, sleepers.id(i));
+}
+
 long write_text(int fd, uintptr_t sp) {
   gc::Leaks leaks;
   if (const int error = find_leaks(&leaks, sp); error != 0) {
     say_why_not(fd, error);
     return error;
   }
+  const auto found = static_cast<long>(leaks.direct_blocks() + leaks.sleepers().count());
   Line line;
   line.text("tri: ");
   if (leaks.direct_blocks() == 0) {
     line.text("no leaks: all of ");
     say_blocks(line, leaks.blocks());
     line.text(" (").bytes(leaks.bytes()).text(") are reached").in_program().write_to(fd);
-    return 0;
+    say_sleepers(fd, leaks.sleepers());
+    return found;
   }
   line.text("leaks: nothing reaches ");
   say_blocks(line, leaks.direct_blocks() + leaks.indirect_blocks());
@@ -170,7 +199,8 @@ long write_text(int fd, uintptr_t sp) {
         .text(" threads could not be stopped: what only they hold may be among these\n");
     line.write_to(fd);
   }
-  return static_cast<long>(leaks.direct_blocks());
+  say_sleepers(fd, leaks.sleepers());
+  return found;
 }
 
 long write_json(int fd, uintptr_t sp) {
@@ -207,8 +237,21 @@ long write_json(int fd, uintptr_t sp) {
     separator = ",\n";
   }
   line.clear();
+  line.text("],\"goroutines\":[").write_to(fd);
+  separator = "\n";
+  for (size_t i = 0; i < leaks.sleepers().count(); ++i) {
+    line.clear();
+    const uint64_t id = leaks.sleepers().id(i);
+    line.text(separator).text("{\"id\":").number(id).text(",\"name\":");
+    write_quoted(line, sched::TaskName(id).text);
+    line.text(",\"waits_for\":");
+    write_quoted(line, sched::waits_for(id));
+    line.text("}").write_to(fd);
+    separator = ",\n";
+  }
+  line.clear();
   line.text("]}\n").write_to(fd);
-  return static_cast<long>(leaks.direct_blocks());
+  return static_cast<long>(leaks.direct_blocks() + leaks.sleepers().count());
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-/* leaks.h - Blocks that nothing reaches any more.
+/* leaks.h - Blocks that nothing reaches any more, and goroutines that nothing can wake.
  *
  * All threads are stopped by a signal (a real-time signal that the program does not use) while registers, stacks, data, thread-local storage and
  * everything else that is mapped are searched for pointers: to a block's start, into it, or with tags in the low bits. A block that
@@ -15,6 +15,7 @@
 #define TRI_LEAKS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -35,6 +36,14 @@ struct tri_leak {
  *  (three are needed for a moment); -EACCES: the process may not be traced (prctl(PR_SET_DUMPABLE)); -ENOMEM: no memory for the tables, about
  *  two percent of what is in use; -EINVAL: fn is null. Takes locks; fn is called without. */
 int tri_leaks(int (*fn)(const struct tri_leak *leak, void *arg), void *arg);
+
+/** Looks for goroutines that nothing can wake, and calls fn(task, arg) for each, until it returns other than 0: those that wait without a
+ *  deadline for a channel, a lock, a context or another goroutine that nothing reaches but they themselves and others like them. They
+ *  will wait for ever; what they hold is no leak for tri_leaks(). Those that wait for time or for a descriptor never are.
+ *  Stops all other threads as tri_leaks() does. A register or a dead variable that still knows what one waits for hides it.
+ *  The idea is that of Go's goroutine leak profile (runtime/pprof, Go 1.26).
+ *  @return as tri_leaks(). Takes locks; fn is called without. */
+int tri_leaked_tasks(int (*fn)(uint64_t task, void *arg), void *arg);
 
 /** Names memory in which pointers stand that would not be found else: n bytes from p that stay readable until tri_roots_remove(p). Memory that is
  *  mapped and written to by the process itself needs no name.
