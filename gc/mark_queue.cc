@@ -45,7 +45,7 @@ MarkQueue::Next MarkQueue::take(MarkChunk** out) {
   }
   const uint32_t drain = drains_;
   // Who waits has put all that it had. So when all do, nothing is left but what was lost, and none but the last may look for it.
-  if (waiting_.load(std::memory_order_relaxed) + 1 == markers_) {
+  if (waiting_.load(std::memory_order_relaxed) + 1 == markers()) {
     const bool search = lost_.load(std::memory_order_relaxed);
     lost_.store(false, std::memory_order_relaxed);
     if (search) {
@@ -57,7 +57,7 @@ MarkQueue::Next MarkQueue::take(MarkChunk** out) {
     // relaxed: who waits looks under the lock. Nobody can have begun to wait for the new value.
     changed_.fetch_add(1, std::memory_order_relaxed);
     lock_.unlock();
-    if (!search && markers_ > 1) sys::futex_wake(&changed_, INT32_MAX);
+    if (!search && markers() > 1) sys::futex_wake(&changed_, INT32_MAX);
     return search ? Next::kSearch : Next::kOver;
   }
   waiting_.fetch_add(1, std::memory_order_relaxed);
@@ -98,8 +98,8 @@ void MarkQueue::put(MarkChunk* c) {
 
 void MarkQueue::leave(unsigned count) {
   LockGuard guard(lock_);
-  TRI_ASSERT(count < markers_);
-  markers_ -= count;
+  TRI_ASSERT(count < markers());
+  markers_.store(markers() - count, std::memory_order_relaxed);
 }
 
 bool MarkQueue::add_slab() {

@@ -49,7 +49,9 @@ class MarkQueue {
   MarkQueue(const MarkQueue&) = delete;
   MarkQueue& operator=(const MarkQueue&) = delete;
 
-  unsigned markers() const { return markers_; }
+  /// relaxed: it only goes down, while the caller of leave() has yet to come, and never below those that are there. Who reads it too early
+  /// takes more care than he needs to.
+  unsigned markers() const { return markers_.load(std::memory_order_relaxed); }
   /// Fewer than were announced: `count` that never came. By one who is no idle marker.
   void leave(unsigned count);
 
@@ -86,7 +88,7 @@ class MarkQueue {
   MarkChunk* tail_ = nullptr;
   MarkChunk* empty_ = nullptr;
   Slab* slabs_ = nullptr;
-  unsigned markers_;
+  std::atomic<unsigned> markers_;  // the same
   uint32_t searches_ = 0;
   std::atomic<MarkChunk*> head_hint_{nullptr};  // head_; written under the lock, read without
   std::atomic<uint32_t> waiting_{0};            // the same
