@@ -168,8 +168,9 @@ void expect_no_growth(const Holdings& first, const Holdings& last) {
          last.descriptors);
   STRESS_CHECK(last.threads <= first.threads * 3 / 2 + 20);
   STRESS_CHECK(last.descriptors <= first.descriptors * 3 / 2 + 50);
-  // A sanitizer keeps more and more of its own.
-  if (!STRESS_TSAN) STRESS_CHECK(last.resident_kib <= first.resident_kib * 3 / 2 + 20 * 1024);
+  // A sanitizer keeps more and more of its own. A short run's beginning may be over before the large activities have begun: 20 to 50 MiB,
+  // where a minute's end has 65.
+  if (!STRESS_TSAN) STRESS_CHECK(last.resident_kib <= first.resident_kib * 3 / 2 + 48 * 1024);
 }
 
 // ---- the watch --------------------------------------------------------------------------------------------------
