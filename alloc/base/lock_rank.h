@@ -14,8 +14,8 @@ enum class LockRank : uint8_t {
   kCentral,    // one for each size class; two of them are held at once only around fork()
   kScavenger,  // starting and stopping the background thread
   kHeap,       // pages, arenas, span records
-  kMetadata,   // persistent memory
   kMarkQueue,  // what the collector's markers have still to scan
+  kMetadata,   // persistent memory
 };
 
 }  // namespace tri
