@@ -55,8 +55,14 @@ class Channel {
   // ---- for select ------------------------------------------------------------------------------------------------
 
   /// Whether a call would not wait: without the lock only a hint.
-  bool may_send() const { return !is_full() || is_closed(); }
-  bool may_receive() const { return !is_empty() || is_closed(); }
+  bool may_send() const {
+    const bool full = is_full();
+    return !full | is_closed();  // no branch: mostly neither is so
+  }
+  bool may_receive() const {
+    const bool empty = is_empty();
+    return !empty | is_closed();
+  }
   SpinLock& lock() { return lock_; }
 
   /// What a send or receive under the lock came to.

@@ -43,11 +43,19 @@ int poll_now(const Case& c) {
   return (p.revents & POLLNVAL) != 0 ? -EBADF : 1;
 }
 
-/// How a case waits.
-struct Registration {
-  Waiter waiter;
-  ContextWait context;
+/// A case on a channel.
+struct Place {
+  Channel* channel;
+  uint32_t i;  // of the case
+  bool sends;
+
+  WaitQueue& queue() const { return sends ? channel->senders() : channel->receivers(); }
 };
+
+/// Without the channel's lock no more than a hint.
+[[gnu::always_inline]] inline bool may_pass(const Channel* channel, bool sends) {
+  return sends ? channel->may_send() : channel->may_receive();
+}
 
 class Selection {
  public:
@@ -68,9 +76,9 @@ class Selection {
   bool may_be_ready(const Case& c);
   bool attempt(Case& c, bool locked);
   bool make_room();
-  void collect_channels();
-  void lock_channels();
-  void unlock_channels();
+  void collect_places();
+  bool lock_and_look();
+  void unlock_beyond_first();
   int wait(Time deadline);
   void enqueue();
   int arm();
@@ -79,7 +87,7 @@ class Selection {
 
   Case* const cases_;
   const size_t n_;
-  size_t channels_ = 0;  // cases on channels, then channels
+  size_t n_places_ = 0;  // cases on channels
   bool others_ = false;  // descriptors and contexts
   bool descriptors_ = false;
   Time ends_ = kForever;    // the earliest moment at which a case becomes ready by itself
@@ -88,20 +96,23 @@ class Selection {
   Waiter* wake_ = nullptr;  // a partner to be readied after the unlock
   G* g_ = nullptr;
   WaitId id_ = 0;
-  Registration* registrations_ = nullptr;
-  Channel** sorted_ = nullptr;
+  Place* places_ = nullptr;          // by the addresses of their channels, the order in which all selects lock
+  Waiter* waiters_ = nullptr;        // of each place
+  ContextWait* contexts_ = nullptr;  // of each case, used by those on contexts
   void* memory_ = nullptr;
-  Channel* sorted_here_[kOnStack];
-  alignas(Registration) char registrations_here_[kOnStack * sizeof(Registration)];
+  alignas(Place) char places_here_[kOnStack * sizeof(Place)];
+  alignas(Waiter) char waiters_here_[kOnStack * sizeof(Waiter)];
+  alignas(ContextWait) char contexts_here_[kOnStack * sizeof(ContextWait)];
 };
 
 // Without locks, so no more than a hint where channels are concerned.
 inline bool Selection::may_be_ready(const Case& c) {
   switch (c.kind) {
     case CaseKind::kSend:
-      return c.object != nullptr && channel_of(c)->may_send();
-    case CaseKind::kReceive:
-      return c.object != nullptr && channel_of(c)->may_receive();
+    case CaseKind::kReceive: {
+      const Channel* const channel = channel_of(c);
+      return channel != nullptr && may_pass(channel, c.kind == CaseKind::kSend);
+    }
     case CaseKind::kNone:
       return false;
     case CaseKind::kReadable:
@@ -121,16 +132,19 @@ inline bool Selection::may_be_ready(const Case& c) {
 
 // What kinds of cases there are, which of the first may be ready, and the earliest moment.
 inline int Selection::survey(uint64_t* candidates) {
-  for (size_t i = 0; i < n_; ++i) {
-    Case& c = cases_[i];
+  Case* const cases = cases_;
+  const size_t n = n_;
+  uint64_t may = 0;  // of no meaning beyond kBlock cases
+  size_t n_places = 0;
+  for (size_t i = 0; i < n; ++i) {
+    Case& c = cases[i];
     c.closed = false;
     if (Channel* const channel = channel_of(c); TRI_LIKELY(channel != nullptr)) {
-      ++channels_;
-      const bool may = c.kind == CaseKind::kSend ? channel->may_send() : channel->may_receive();
-      if (TRI_LIKELY(i < kBlock)) *candidates |= uint64_t{may} << i;
+      ++n_places;
+      may |= uint64_t{may_pass(channel, c.kind == CaseKind::kSend)} << i % kBlock;
       continue;
     }
-    if (TRI_LIKELY(i < kBlock)) *candidates |= uint64_t{may_be_ready(c)} << i;
+    may |= uint64_t{may_be_ready(c)} << i % kBlock;
     switch (c.kind) {
       case CaseKind::kSend:
       case CaseKind::kReceive:
@@ -153,6 +167,8 @@ inline int Selection::survey(uint64_t* candidates) {
         return -EINVAL;
     }
   }
+  n_places_ = n_places;
+  *candidates = may;
   return 0;
 }
 
@@ -170,18 +186,6 @@ inline bool Selection::attempt(Case& c, bool locked) {
   }
   c.closed = outcome == Channel::Outcome::kClosed;
   return outcome != Channel::Outcome::kWouldWait;
-}
-
-// One of the bits, each as likely as any other, and those above it.
-inline uint64_t keep_from_random(uint64_t bits) {
-  // All cases ready is what a busy program sees, and needs no loop, whose end the processor cannot foretell.
-  if ((bits & (bits + 1)) == 0)
-    return bits & (~uint64_t{0} << random_below(static_cast<uint32_t>(std::countr_one(bits))));
-  // Counted by hand: there are few, and the instruction is not on every processor.
-  uint32_t count = 0;
-  for (uint64_t b = bits; b != 0; b &= b - 1) ++count;
-  for (uint32_t skip = random_below(count); skip != 0; --skip) bits &= bits - 1;
-  return bits;
 }
 
 // Tries those of at most kBlock cases that may be ready, in random order; each is as likely as any other to be the first.
@@ -222,61 +226,81 @@ inline int Selection::try_all(bool locked) {
 
 bool Selection::make_room() {
   if (TRI_LIKELY(n_ <= kOnStack)) {
-    registrations_ = reinterpret_cast<Registration*>(registrations_here_);
-    sorted_ = sorted_here_;
+    places_ = reinterpret_cast<Place*>(places_here_);
+    waiters_ = reinterpret_cast<Waiter*>(waiters_here_);
+    contexts_ = reinterpret_cast<ContextWait*>(contexts_here_);
     return true;
   }
-  memory_ = allocate(n_ * (sizeof(Registration) + sizeof(Channel*)));
+  memory_ = allocate(n_ * (sizeof(Place) + sizeof(Waiter) + sizeof(ContextWait)));
   if (memory_ == nullptr) return false;
-  registrations_ = static_cast<Registration*>(memory_);
-  sorted_ = reinterpret_cast<Channel**>(registrations_ + n_);
+  places_ = static_cast<Place*>(memory_);
+  waiters_ = reinterpret_cast<Waiter*>(places_ + n_);
+  contexts_ = reinterpret_cast<ContextWait*>(waiters_ + n_);
   return true;
 }
 
-// Each channel once, by address: the order in which all selects lock.
-void Selection::collect_channels() {
-  channels_ = 0;
+inline void Selection::collect_places() {
+  Place* to = places_;
+  const Channel* last = nullptr;
   bool in_order = true;
   for (size_t i = 0; i < n_; ++i) {
-    Channel* const c = channel_of(cases_[i]);
-    if (c == nullptr) continue;
-    in_order = in_order && (channels_ == 0 || sorted_[channels_ - 1] < c);
-    sorted_[channels_++] = c;
+    Channel* const channel = channel_of(cases_[i]);
+    if (TRI_UNLIKELY(channel == nullptr)) continue;
+    ::new (to++) Place{channel, static_cast<uint32_t>(i), cases_[i].kind == CaseKind::kSend};
+    in_order &= last <= channel;
+    last = channel;
   }
-  if (in_order) return;  // channels made one after the other mostly are
-  std::sort(sorted_, sorted_ + channels_);
-  channels_ = static_cast<size_t>(std::unique(sorted_, sorted_ + channels_) - sorted_);
+  if (TRI_LIKELY(in_order)) return;  // channels made one after the other mostly are
+  std::sort(places_, places_ + n_places_, [](const Place& a, const Place& b) { return a.channel < b.channel; });
 }
 
-// One critical section for all of them.
-void Selection::lock_channels() {
+// Locks each channel once, in one critical section for all of them. True if one of the cases may be done: what a channel was under
+// its lock, it still is when the last is locked.
+inline bool Selection::lock_and_look() {
   enter_critical_first();
-  for (size_t i = 0; i < channels_; ++i) sorted_[i]->lock().take();
+  const Channel* last = nullptr;
+  bool may = false;
+  for (const Place *place = places_, *end = place + n_places_; place != end; ++place) {
+    Channel* const channel = place->channel;
+    if (TRI_LIKELY(channel != last)) channel->lock().take();
+    last = channel;
+    may |= may_pass(channel, place->sends);
+  }
+  return may;
 }
 
-void Selection::unlock_channels() {
-  for (size_t i = channels_; i-- != 0;) sorted_[i]->lock().release();
-  leave_critical_last();
+inline void Selection::unlock_beyond_first() {
+  for (size_t k = n_places_; k > 1; --k) {
+    Channel* const channel = places_[k - 1].channel;
+    if (TRI_LIKELY(channel != places_[k - 2].channel)) channel->lock().release();
+  }
 }
 
 int Selection::run(Time deadline) {
   uint64_t candidates = 0;
   if (const int error = survey(&candidates); TRI_UNLIKELY(error != 0)) return error;
-  const int i = TRI_LIKELY(n_ <= kBlock) ? try_candidates(0, candidates, false) : try_all(false);
+  int i = kNone;
+  if (TRI_UNLIKELY(n_ > kBlock)) {
+    i = try_all(false);
+  } else if (candidates != 0) {
+    i = try_candidates(0, candidates, false);
+  }
   if (TRI_LIKELY(i != kNone)) return i;
   if (TRI_UNLIKELY(failure_ != 0)) return failure_;
   // Of one channel, or none, the look that found it not ready was at one moment.
-  if (deadline <= kNoWait && channels_ <= 1) return -EAGAIN;
+  if (deadline <= kNoWait && n_places_ <= 1) return -EAGAIN;
   if (!make_room()) return -ENOMEM;
   return wait(deadline);
 }
 
 int Selection::wait(Time deadline) {
-  collect_channels();
-  lock_channels();
-  int i = try_all(true);
+  collect_places();
+  int i = TRI_UNLIKELY(lock_and_look()) ? try_all(true) : kNone;
+  SpinLock* const first = n_places_ != 0 ? &places_[0].channel->lock() : nullptr;
   if (i != kNone || deadline <= kNoWait || (g_ = current_inline()) == nullptr) {
-    unlock_channels();
+    unlock_beyond_first();
+    if (first != nullptr) first->release();
+    leave_critical_last();
     if (wake_ != nullptr) ready(wake_->g, wake_->result);
     return i != kNone ? i : deadline <= kNoWait ? -EAGAIN : -ENOMEM;
   }
@@ -284,13 +308,17 @@ int Selection::wait(Time deadline) {
   enqueue();
   // From here on we may be woken; park() then returns at once. The last lock is given up by park(), so that whoever wakes us by it
   // finds us parked; descriptors and contexts are armed without one.
-  SpinLock* const last = !others_ && channels_ != 0 ? &sorted_[0]->lock() : nullptr;
-  for (size_t k = channels_; k-- != (last != nullptr ? 1 : 0);) sorted_[k]->lock().release();
+  unlock_beyond_first();
+  SpinLock* last = first;
+  if (TRI_UNLIKELY(others_) && first != nullptr) {
+    first->release();
+    last = nullptr;
+  }
   if (last == nullptr) leave_critical_last();
   i = others_ ? arm() : kNone;
   int result;
   if (i == kNone) {
-    const bool on_nothing = channels_ == 0 && !others_ && ends_ == kForever;
+    const bool on_nothing = n_places_ == 0 && !others_ && ends_ == kForever;
     result = park(on_nothing     ? WaitReason::kNilChannel
                   : descriptors_ ? WaitReason::kSelectDescriptor
                                  : WaitReason::kSelect,
@@ -312,25 +340,25 @@ int Selection::wait(Time deadline) {
   return static_cast<int>(winner);
 }
 
-void Selection::enqueue() {
-  for (size_t i = 0; i < n_; ++i) {
-    Channel* const channel = channel_of(cases_[i]);
-    if (channel == nullptr) {
-      ContextWait* const w = ::new (&registrations_[i].context) ContextWait;
-      w->g = g_;
-      w->id = id_;
-      w->result = static_cast<int>(i << kCaseShift);
-      continue;
-    }
-    Waiter* const w = ::new (&registrations_[i].waiter) Waiter(g_, id_);
-    w->elem = cases_[i].data;
-    w->result = static_cast<int>(i << kCaseShift);
-    (cases_[i].kind == CaseKind::kSend ? channel->senders() : channel->receivers()).push_back(w);
+inline void Selection::enqueue() {
+  G* const g = g_;
+  const WaitId id = id_;
+  const Case* const cases = cases_;
+  Waiter* w = waiters_;
+  for (const Place *place = places_, *end = place + n_places_; place != end; ++place, ++w) {
+    ::new (w) Waiter(g, id);
+    w->elem = cases[place->i].data;
+    w->result = static_cast<int>(place->i << kCaseShift);
+    place->queue().push_back(w);
   }
 }
 
 // Registers descriptors and contexts. kNone; or the case that turns out to be ready, or a negative errno.
 int Selection::arm() {
+  // All of them first: leave_all() looks at those too that are not reached here.
+  for (size_t i = 0; i < n_; ++i) {
+    ::new (&contexts_[i]) ContextWait{nullptr, nullptr, g_, id_, static_cast<int>(i << kCaseShift)};
+  }
   for (size_t i = 0; i < n_; ++i) {
     Case& c = cases_[i];
     const int woken_with = static_cast<int>(i << kCaseShift);
@@ -338,7 +366,7 @@ int Selection::arm() {
       const int result = netpoll_arm(c.fd, is_write(c), g_, id_, woken_with);
       if (result != 0) return result > 0 ? static_cast<int>(i) : result;
     } else if (Context* const context = context_of(c)) {
-      if (!context->enter(&registrations_[i].context)) return static_cast<int>(i);
+      if (!context->enter(&contexts_[i])) return static_cast<int>(i);
     }
   }
   return kNone;
@@ -347,20 +375,20 @@ int Selection::arm() {
 // Not inlined: see leave_queue().
 [[gnu::noinline]] void Selection::leave_all(size_t winner) {
   enter_critical_first();
-  for (size_t i = 0; i < n_; ++i) {
-    Channel* const channel = channel_of(cases_[i]);
-    if (channel == nullptr || i == winner) continue;
-    Waiter& w = registrations_[i].waiter;
-    channel->lock().take();
-    if (w.queued()) (cases_[i].kind == CaseKind::kSend ? channel->senders() : channel->receivers()).remove(&w);
-    channel->lock().release();
+  Waiter* w = waiters_;
+  for (const Place *place = places_, *end = place + n_places_; place != end; ++place, ++w) {
+    if (place->i == winner) continue;
+    SpinLock& lock = place->channel->lock();
+    lock.take();
+    if (TRI_LIKELY(w->queued())) place->queue().remove(w);
+    lock.release();
   }
   leave_critical_last();
   if (!others_) return;
   for (size_t i = 0; i < n_; ++i) {
     const Case& c = cases_[i];
     if (Context* const context = context_of(c)) {
-      context->leave(&registrations_[i].context);
+      context->leave(&contexts_[i]);
     } else if (is_descriptor(c)) {
       netpoll_disarm(c.fd, is_write(c), g_, id_);
     }

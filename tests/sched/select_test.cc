@@ -3,6 +3,7 @@
 
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "tests/sched/crew.h"
@@ -286,6 +287,105 @@ TEST_P(SelectOf, TheSameChannelTwiceIsTwoChances) {
     const int seven = 7;
     ASSERT_EQ(c->send(&seven, kForever), 0);
     crew.join();
+    expect_nobody_waits(c);
+  }
+}
+
+// Up to 16 cases stand on the stack, up to 64 are looked at together. The channels are in no order, some are null, one is there twice.
+TEST_P(SelectOf, FewCasesAndManyAreTheSame) {
+  for (const size_t n : {size_t{2}, size_t{4}, size_t{16}, size_t{17}, size_t{64}, size_t{66}}) {
+    std::vector<Chan> chans;
+    for (size_t i = 0; i < n; ++i) chans.push_back(make(0));
+    std::vector<int> values(n, -1);
+    std::vector<Case> cases;
+    for (size_t i = 0; i < n; ++i) {
+      const Chan& c = chans[i == n - 1 ? 0 : (i * 7 + 3) % n];
+      cases.push_back(i % 5 == 4 && i != n - 1 ? nothing()
+                      : i % 3 == 1             ? on_send(c, &values[i])
+                                               : on_receive(c, &values[i]));
+    }
+    cases[0] = on_receive(chans[0], &values[0]);
+    EXPECT_EQ(select(cases.data(), n, kNoWait), -EAGAIN);
+    EXPECT_EQ(select(cases.data(), n, ms(1)), -ETIMEDOUT);
+    for (size_t i = 0; i < n; ++i) {
+      auto* const partner = static_cast<Channel*>(cases[i].object);
+      if (partner == nullptr) continue;
+      const bool sends = cases[i].kind == CaseKind::kSend;
+      std::fill(values.begin(), values.end(), sends ? static_cast<int>(i) : -1);
+      int got = -1;
+      crew.go([&] {
+        const int value = static_cast<int>(i);
+        EXPECT_EQ(sends ? partner->receive(&got, kForever) : partner->send(&value, kForever), 0);
+      });
+      const int k = select(cases.data(), n, kForever);
+      crew.join();
+      ASSERT_GE(k, 0);
+      const auto at = static_cast<size_t>(k);
+      ASSERT_EQ(cases[at].object, partner) << "case " << i << " of " << n;
+      ASSERT_EQ(cases[at].kind, cases[i].kind);
+      EXPECT_FALSE(cases[at].closed);
+      EXPECT_EQ(sends ? got : values[at], static_cast<int>(i));
+      for (size_t other = 0; other < n; ++other) {
+        if (other != at && !sends) {
+          EXPECT_EQ(values[other], -1) << other;
+        }
+      }
+    }
+    crew.go([&] { EXPECT_TRUE(chans[0]->close()); });
+    const int k = select(cases.data(), n, kForever);
+    crew.join();
+    ASSERT_GE(k, 0);
+    EXPECT_EQ(cases[static_cast<size_t>(k)].object, chans[0].get());
+    EXPECT_TRUE(cases[static_cast<size_t>(k)].closed);
+    for (const Chan& c : chans) expect_nobody_waits(c);
+  }
+}
+
+TEST_P(SelectOf, ManyChannelsBesideContexts) {
+  for (const size_t n : {size_t{3}, size_t{15}, size_t{16}, size_t{40}}) {
+    const Ctx first(Context::create(nullptr, kForever, nullptr, nullptr));
+    const Ctx last(Context::create(nullptr, kForever, nullptr, nullptr));
+    std::vector<Chan> chans;
+    std::vector<Case> cases = {on_done(first)};
+    int value = 0;
+    for (size_t i = 0; i < n; ++i) {
+      chans.push_back(make(0));
+      cases.push_back(on_receive(chans[i], &value));
+    }
+    cases.push_back(on_done(last));
+    EXPECT_EQ(select(cases.data(), cases.size(), ms(1)), -ETIMEDOUT);
+    crew.go([&] {
+      const int four = 4;
+      EXPECT_EQ(chans[n - 1]->send(&four, kForever), 0);
+    });
+    ASSERT_EQ(select(cases.data(), cases.size(), kForever), static_cast<int>(n));
+    EXPECT_EQ(value, 4);
+    crew.join();
+    crew.go([&] { last->cancel(); });
+    ASSERT_EQ(select(cases.data(), cases.size(), kForever), static_cast<int>(n + 1));
+    crew.join();
+    for (const Chan& c : chans) expect_nobody_waits(c);
+  }
+}
+
+TEST_P(SelectOf, ASendAndAReceiveOfOneChannelMeetOthersAlone) {
+  const Chan c = make(0);
+  for (int i = 0; i < 100; ++i) {
+    int out = 5;
+    int in = 0;
+    Case cases[] = {on_receive(c, &in), nothing(), on_send(c, &out)};
+    if (i % 10 == 0) {
+      ASSERT_EQ(run(cases, ms(1)), -ETIMEDOUT);
+    }
+    int got = 0;
+    crew.go([&] {
+      const int six = 6;
+      EXPECT_EQ(i % 2 == 0 ? c->send(&six, kForever) : c->receive(&got, kForever), 0);
+    });
+    ASSERT_EQ(run(cases), i % 2 == 0 ? 0 : 2);
+    crew.join();
+    EXPECT_EQ(in, i % 2 == 0 ? 6 : 0);
+    EXPECT_EQ(got, i % 2 == 0 ? 0 : 5);
     expect_nobody_waits(c);
   }
 }

@@ -51,6 +51,22 @@ TEST(ChanH, NullIsAChannelThatIsNeverReady) {
   EXPECT_EQ(tri_select(cases, 4, tri_after(TRI_MS(1))), -ETIMEDOUT);
 }
 
+TEST(ChanH, CasesMayBeConstants) {
+  static constexpr tri_case kCases[] = {TRI_READABLE(7), TRI_AFTER(TRI_MS(5))};
+  static_assert(kCases[0].kind == TRI_CASE_READABLE && kCases[0].fd == 7);
+  static_assert(kCases[1].kind == TRI_CASE_AFTER && kCases[1].when == 5'000'000);
+  static_assert(!kCases[0].closed && kCases[0].object == nullptr && kCases[0].data == nullptr);
+  int value = 0;
+  tri_chan* const c = tri_chan_new(sizeof(int), 1);
+  tri_case both[] = {TRI_RECV(c, &value), TRI_SEND(c, &value)};
+  both[0] = TRI_SEND(c, &kCases[0].fd);
+  EXPECT_GE(tri_select(both, 2, 0), 0);
+  both[1] = TRI_RECV(c, &value);
+  EXPECT_EQ(tri_select(both, 2, 0), 1);
+  EXPECT_TRUE(value == 7 || value == 0);
+  tri_chan_unref(c);
+}
+
 TEST(ChanHDeathTest, CloseTwiceOrOfNothingIsFatal) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_DEATH(

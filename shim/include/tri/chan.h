@@ -74,15 +74,26 @@ struct tri_case {
   bool closed; /**< set by tri_select() in the case that it returns: ready because the channel is closed */
 };
 
+/* How the macros below make a case: in C an initializer. In C++ a value: g++ makes an array of such initializers by clearing all of it
+ * with a string instruction first, which takes longer than all the rest of a select that need not wait. */
+#ifdef __cplusplus
+constexpr tri_case tri_make_case(uint32_t kind, int32_t fd, void *object, void *data, tri_time when) {
+  return {kind, fd, object, data, when, false};
+}
+#define TRI_CASE(kind, fd, object, data, when) tri_make_case(kind, fd, object, data, when)
+#else
+#define TRI_CASE(kind, fd, object, data, when) { kind, fd, object, data, when, false }
+#endif
+
 /** A NULL channel or context, or a negative descriptor, is never ready: so a case is switched off. */
-#define TRI_SEND(chan, value) { TRI_CASE_SEND, 0, (chan), (void *)(value), 0, false }
-#define TRI_RECV(chan, out) { TRI_CASE_RECV, 0, (chan), (out), 0, false }
-#define TRI_READABLE(fd) { TRI_CASE_READABLE, (fd), NULL, NULL, 0, false }
-#define TRI_WRITABLE(fd) { TRI_CASE_WRITABLE, (fd), NULL, NULL, 0, false }
+#define TRI_SEND(chan, value) TRI_CASE(TRI_CASE_SEND, 0, (chan), (void *)(value), 0)
+#define TRI_RECV(chan, out) TRI_CASE(TRI_CASE_RECV, 0, (chan), (out), 0)
+#define TRI_READABLE(fd) TRI_CASE(TRI_CASE_READABLE, (fd), NULL, NULL, 0)
+#define TRI_WRITABLE(fd) TRI_CASE(TRI_CASE_WRITABLE, (fd), NULL, NULL, 0)
 /** Ready at a moment, not after a span: TRI_AFTER(tri_after(TRI_MS(5))). */
-#define TRI_AFTER(when) { TRI_CASE_AFTER, 0, NULL, NULL, (when), false }
+#define TRI_AFTER(when) TRI_CASE(TRI_CASE_AFTER, 0, NULL, NULL, (when))
 /** Ready once the context is cancelled, or its deadline has passed. */
-#define TRI_DONE(ctx) { TRI_CASE_DONE, 0, (ctx), NULL, 0, false }
+#define TRI_DONE(ctx) TRI_CASE(TRI_CASE_DONE, 0, (ctx), NULL, 0)
 
 /** Waits until one of the cases is ready, and does it; of several, one by chance, each as likely. With deadline 0 it does not wait:
  *  -EAGAIN is Go's default branch. n == 0 waits until the deadline. A sent or received value is as with tri_chan_send() and
