@@ -84,6 +84,12 @@ size_t resident_bytes();
 /// Reads all of a small file; returns the length, or -1.
 long read_file(const char* path, char* buffer, size_t size);
 
+/// Copies memory that may not be there, or may vanish meanwhile; false then. Where the kernel does not copy for others (seccomp), it is asked
+/// whether it is there, and then read: what vanishes in between ends the program.
+[[nodiscard]] bool read_memory(void* to, uintptr_t from, size_t bytes);
+/// Whether the 8 bytes at p, aligned, can be read just now.
+bool is_readable(uintptr_t p);
+
 /// What an address belongs to, as far as the kernel knows.
 enum class Mapping : uint8_t { kUnknown, kNone, kStack, kFile, kBreak, kAnonymous };
 /// Writes the file's last component to `name` for kFile. kUnknown without /proc.
