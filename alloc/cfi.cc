@@ -22,45 +22,44 @@ struct Entry {
   uintptr_t program_end;
 };
 
-/// The entry whose function begins last before `address`; 0: none.
-uintptr_t search(uintptr_t unwind, uintptr_t address) {
-  // version, encodings of: pointer to .eh_frame, count, table
-  Reader head(unwind, unwind + 64);
-  const uint8_t version = head.byte();
-  const uint8_t frame_encoding = head.byte();
-  const uint8_t count_encoding = head.byte();
-  const uint8_t table_encoding = head.byte();
-  if (version != 1 || count_encoding == kPeOmit || table_encoding != (kPeToTable | kPeS4)) return 0;
-  (void)head.pointer(frame_encoding, unwind);
-  const uint64_t count = head.pointer(count_encoding, unwind);
-  if (!head.ok() || count == 0 || count > UINT32_MAX) return 0;
-  struct Line {
-    int32_t function;
-    int32_t entry;
-  };
-  const uintptr_t table = head.at();
-  const auto wanted = static_cast<int64_t>(address - unwind);
-  // The last lines at once: each look is a system call.
-  constexpr uint64_t kAtOnce = 32;
-  uint64_t low = 0;
-  uint64_t high = count;
-  while (high - low > kAtOnce) {
-    const uint64_t middle = (low + high) / 2;
-    Line line;
-    if (!os::read_memory(&line, table + middle * sizeof line, sizeof line)) return 0;
-    if (line.function <= wanted) {
-      low = middle;
+/// The entry whose function begins last before `address`; 0: none. Functions lie about evenly in a file, so that a guess by proportion
+/// is near, and a piece of the table around it has the line, as a rule: each look is a system call.
+uintptr_t search(const Table& t, uintptr_t address, Workspace* w) {
+  using Line = Workspace::Line;
+  const auto wanted = static_cast<int64_t>(address - t.base);
+  uint64_t low = 0;  // the line is in [low, high), if it is at all
+  uint64_t high = t.count;
+  int64_t low_function = INT64_MIN;
+  int64_t high_function = INT64_MAX;
+  while (low < high) {
+    uint64_t first = low;
+    uint64_t n = high - low;
+    if (n > Workspace::kLines) {
+      n = Workspace::kLines;
+      uint64_t guess = (low + high) / 2;
+      if (low_function != INT64_MIN && high_function != INT64_MAX) {
+        guess = low + static_cast<uint64_t>(wanted - low_function) * (high - low) /
+                          static_cast<uint64_t>(high_function - low_function);
+      }
+      first = guess < low + n / 2 ? low : guess + n / 2 > high ? high - n : guess - n / 2;
+    }
+    if (!os::read_memory(w->lines, t.lines + first * sizeof(Line), n * sizeof(Line))) return 0;
+    if (wanted < w->lines[0].function) {
+      if (first == 0) return 0;
+      high = first;
+      high_function = w->lines[0].function;
+    } else if (first + n < high && wanted >= w->lines[n - 1].function) {
+      low = first + n - 1;
+      low_function = w->lines[n - 1].function;
     } else {
-      high = middle;
+      size_t i = 0;
+      for (size_t step = Workspace::kLines / 2; step != 0; step /= 2) {
+        if (i + step < n && w->lines[i + step].function <= wanted) i += step;
+      }
+      return t.base + static_cast<uintptr_t>(int64_t{w->lines[i].entry});
     }
   }
-  Line lines[kAtOnce];
-  if (!os::read_memory(lines, table + low * sizeof(Line), (high - low) * sizeof(Line))) return 0;
-  uintptr_t found = 0;
-  for (uint64_t i = 0; i < high - low && lines[i].function <= wanted; ++i) {
-    found = unwind + static_cast<uintptr_t>(int64_t{lines[i].entry});
-  }
-  return found;
+  return 0;
 }
 
 /// The length that an entry begins with; its end to *end.
@@ -294,8 +293,23 @@ struct Machine {
 
 }  // namespace
 
-bool find_row(uintptr_t unwind, uintptr_t address, Workspace* w) {
-  const uintptr_t at = search(unwind, address);
+Table find_table(uintptr_t eh_frame_hdr) {
+  // version, encodings of: pointer to .eh_frame, count, table
+  Reader r(eh_frame_hdr, eh_frame_hdr + 64);
+  const uint8_t version = r.byte();
+  const uint8_t frame_encoding = r.byte();
+  const uint8_t count_encoding = r.byte();
+  const uint8_t table_encoding = r.byte();
+  if (version != 1 || count_encoding == kPeOmit || table_encoding != (kPeToTable | kPeS4)) return {};
+  (void)r.pointer(frame_encoding, eh_frame_hdr);
+  const uint64_t count = r.pointer(count_encoding, eh_frame_hdr);
+  if (!r.ok() || count == 0 || count > UINT32_MAX) return {};
+  return {eh_frame_hdr, r.at(), static_cast<uint32_t>(count)};
+}
+
+bool find_row(const Table& table, uintptr_t address, Workspace* w) {
+  if (table.lines == 0) return false;
+  const uintptr_t at = search(table, address, w);
   Entry entry = {};
   if (at == 0 || !read_entry(at, &entry) || address < entry.begin || address >= entry.end) return false;
   w->row = {};

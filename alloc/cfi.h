@@ -62,16 +62,30 @@ struct FrameRule {
   int32_t cfa_offset;
 };
 
+/// The sorted table of a module.
+struct Table {
+  uintptr_t base;   // what its lines are relative to: the beginning of .eh_frame_hdr
+  uintptr_t lines;  // 0: there is none
+  uint32_t count;
+};
+[[nodiscard]] Table find_table(uintptr_t eh_frame_hdr);
+
 /// Room for what find_row() does, more than a small stack has.
 struct Workspace {
+  struct Line {
+    int32_t function;
+    int32_t entry;
+  };
+  static constexpr size_t kLines = 256;
+  Line lines[kLines];
   static constexpr size_t kMostRemembered = 6;
   Row row;  // the result
   Row initial;
   Row remembered[kMostRemembered];
 };
 
-/// The row for `address`, by the table at `unwind` (see modules.h), to w->row. False if it does not know it, or is no such table.
-[[nodiscard]] bool find_row(uintptr_t unwind, uintptr_t address, Workspace* w);
+/// The row for `address`, to w->row. False if the table does not know it, or leads to what we do not understand.
+[[nodiscard]] bool find_row(const Table& table, uintptr_t address, Workspace* w);
 FrameRule make_rule(const Row& row);
 
 /// The value of an expression, for a frame with these registers; `push` is on its stack first if it is not null. False if it does what

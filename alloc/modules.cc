@@ -203,7 +203,7 @@ void Modules::read_headers(Module* m) const {
     for (const Elf64_Phdr* h = s.headers; h != s.headers + s.header.e_phnum; ++h) {
       const uintptr_t at = m->bias + h->p_vaddr;
       if (at - m->begin >= m->end - m->begin) continue;
-      if (h->p_type == PT_GNU_EH_FRAME) m->unwind = at;
+      if (h->p_type == PT_GNU_EH_FRAME) m->unwind = cfi::find_table(at);
       if (h->p_type == PT_NOTE && build_id_size == 0) build_id_size = read_build_id(m, at, h->p_filesz);
     }
     if (build_id_size == 0) {

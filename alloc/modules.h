@@ -14,6 +14,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/cfi.h"
+
 namespace tri {
 
 /// A file, with the build id that the linker gave it (empty without). Constant once made.
@@ -27,9 +29,9 @@ struct Origin {
 struct Module {
   uintptr_t begin;  // of all of its mappings
   uintptr_t end;
-  uintptr_t bias;    // address = address in the file's own terms + bias
-  uintptr_t unwind;  // the table of .eh_frame_hdr; 0: none
-  uint64_t device;   // and inode: the same at the same place is the same module
+  uintptr_t bias;  // address = address in the file's own terms + bias
+  cfi::Table unwind;
+  uint64_t device;  // and inode: the same at the same place is the same module
   uint64_t inode;
   uintptr_t check_at;  // of bytes that tell this file from others: its build id, or its header
   uint8_t check_bytes;

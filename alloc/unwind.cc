@@ -63,8 +63,7 @@ const Unwinder::KnownRule& Unwinder::rule_for(uintptr_t pc) {
   // What is not known may be soon.
   k.generation = m == nullptr ? 0 : modules_.generation();
   k.rule = {};
-  if (m != nullptr && m->unwind != 0 && cfi::find_row(m->unwind, pc, &workspace_))
-    k.rule = cfi::make_rule(workspace_.row);
+  if (m != nullptr && cfi::find_row(m->unwind, pc, &workspace_)) k.rule = cfi::make_rule(workspace_.row);
   return k;
 }
 
