@@ -151,6 +151,14 @@ void collect_remote(MCache* mine) {
 
 }  // namespace
 
+void lock_allocator() {
+  each_lock([](size_t, Lock& lock) { lock.lock(); });
+}
+
+void unlock_allocator() {
+  each_lock([](size_t, Lock& lock) { lock.unlock(); });
+}
+
 void fork_prepare() {
   MCache* const mine = current_mcache();
   ForkLocks& locks = fork_locks(mine);
