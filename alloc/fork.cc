@@ -13,6 +13,7 @@
 #include "alloc/mcentral.h"
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
+#include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 #include "alloc/thread.h"
 #include "alloc/thread_list.h"
@@ -31,6 +32,8 @@ void each_lock(Fn&& fn) {
   size_t i = 0;
   fn(i++, thread_list.lock());
   for (MCentral& central : mcentral) fn(i++, central.lock());
+  fn(i++, sampler::lock());
+  fn(i++, sites::lock());
   fn(i++, heap.lock());
   fn(i++, persistent::lock());
 }
@@ -90,11 +93,12 @@ void adopt_spans(MCache* mine) {
   Span* orphans = nullptr;
   Span* empty = nullptr;
   heap.each_span([&](Span* s) {
-    s->notify_next = nullptr;
+    if (!s->is_sampled) s->notify_next = nullptr;
     MCache* const owner = s->owner.load(std::memory_order_relaxed);
     if (owner == mine) return;
     if (s->kind != SpanKind::kSmall) {
-      if (s->place != SpanPlace::kCached || s->kind == SpanKind::kHuge) return;  // huge: kept by the heap, and so by ours
+      if (s->place != SpanPlace::kCached || s->kind == SpanKind::kHuge)
+        return;  // huge: kept by the heap, and so by ours
       s->next = empty;
       empty = s;
       return;

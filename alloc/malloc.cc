@@ -6,6 +6,7 @@
 #include "alloc/emergency.h"
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
+#include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 
 namespace tri {
@@ -49,6 +50,9 @@ auto try_twice(MCache* mcache, size_t bytes, Fn&& allocate) {
       const size_t size = class_size(size_class);
       return allocate_without(slow, size, size & (~size + 1));
     }
+    if (TRI_UNLIKELY(sampler::is_on())) {
+      if (void* const sampled = sampler::allocate(mcache, size_class)) return sampled;
+    }
     Span* const s =
         try_twice(mcache, class_span_pages(size_class) * kPageSize, [&] { return mcache->refill(size_class); });
     if (s == nullptr) return nullptr;
@@ -67,6 +71,7 @@ void* allocate_large(size_t n, size_t alignment, bool zeroed) {
     if (mcache == nullptr) return allocate_without(slow, n, alignment);
     if (alignment <= kPageSize) s = mcache->large.take(align_up(n, kPageSize));
     if (s == nullptr) s = try_twice(mcache, n + alignment, [&] { return heap.alloc_large(n, alignment); });
+    if (TRI_UNLIKELY(sampler::is_on()) && s != nullptr) sampler::note_large(mcache, s);
   }
   if (s == nullptr) return nullptr;
   if (s->kind == SpanKind::kHuge) scavenger::poll();
@@ -127,9 +132,11 @@ void deallocate_small(void* p, Span* s) {
     MCache* const mcache = slow.get();
     if (TRI_UNLIKELY(mcache == nullptr)) {
       // In a signal handler above this very function the block is lost, which is better than a deadlock.
-      if (!slow.reentered()) deallocate_alone(p, s);
+      if (slow.reentered()) return;
+      s->is_sampled ? sampler::release(s, p) : deallocate_alone(p, s);
       return;
     }
+    if (TRI_UNLIKELY(s->is_sampled)) return sampler::release(s, p);
     if (TRI_LIKELY(s->owner_tp.load(std::memory_order_relaxed) != mcache->owner_tp)) {
       return mcache->remote.add(s, s->offset_of(p));
     }
@@ -186,6 +193,9 @@ void* reallocate_large(void* p, Span* s, size_t n) {
     SlowPath slow;
     if (slow.reentered()) return nullptr;
     fresh = heap.alloc_huge(n, kPageSize);
+    if (TRI_UNLIKELY(sampler::is_on()) && fresh != nullptr && slow.get() != nullptr) {
+      sampler::note_large(slow.get(), fresh);
+    }
   }
   if (fresh == nullptr) return move_block(p, s->bytes, n);
   memcpy(fresh->start, p, s->bytes < n ? s->bytes : n);

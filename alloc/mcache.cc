@@ -176,6 +176,24 @@ void MCache::release_span(Span* s) {
   heap.free(s);
 }
 
+void MCache::put_away() {
+  for (unsigned c = 0; c < kSizeClasses; ++c) {
+    Span* const s = current[c];
+    if (s == &empty_span) continue;
+    set_current(c, &empty_span);
+    if (!s->has_free() && s->fully_carved()) {
+      s->place = SpanPlace::kFull;
+      s->countdown = 1;
+      full[c].push_back(s);
+      continue;
+    }
+    s->place = SpanPlace::kPartial;
+    s->countdown = static_cast<int32_t>(s->carved - s->free_length());
+    partial[c].push_back(s);
+    if (s->countdown == 0) became_empty(s);
+  }
+}
+
 void MCache::release_caches() {
   drain_notify(*this);
   remote.flush();

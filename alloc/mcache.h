@@ -31,6 +31,13 @@ inline constexpr size_t kDirectEntries = kMaxDirectSize / kBlockAlignment + 1;
 
 constexpr size_t direct_index(size_t n) { return (n + kBlockAlignment - 1) / kBlockAlignment; }
 
+/// A thread's part in sampling (sampler.h).
+struct Sampling {
+  uint32_t tokens;
+  uint32_t pause;
+  uint64_t random;
+};
+
 struct alignas(128) MCache {
   Span* direct[kDirectEntries];  // by size, up to kMaxDirectSize
   Span* current[kSizeClasses];   // by class
@@ -42,6 +49,7 @@ struct alignas(128) MCache {
   size_t empty_bytes = 0;          // of the spans in empty
   unsigned next_emptied = 0;       // the class that gives up its empty spans next
   uint32_t refills = 0;
+  Sampling sampling = {};
   // Raised while the slow path runs: a signal handler that allocates then must not enter it again (see emergency.h).
   bool busy;
   RemoteBatches remote;
@@ -68,6 +76,8 @@ struct alignas(128) MCache {
   void became_hollow(Span* s);
   /// The same for all that are. In a forked child, where nobody tells us.
   void drop_hollow();
+  /// Puts the spans that malloc takes from among the others, so that the next allocation of each class takes the slow path.
+  void put_away();
   /// Gives back what is kept for later: empty spans, large blocks, pages, batches.
   void release_caches();
   /// Leaves all spans to mcentral or the heap. For a thread that ends.

@@ -132,6 +132,7 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
   // No arena has room and none can be added: a mapping of just this size may still fit.
   if (s == nullptr) return alloc_huge(bytes, alignment);
   s->kind = SpanKind::kLarge;
+  s->site = 0;
   s->place = SpanPlace::kNowhere;
   s->origin = s->start;
   s->reciprocal = s->reciprocal_bound = 1;

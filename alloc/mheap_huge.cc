@@ -21,6 +21,7 @@ Span* MHeap::alloc_huge(size_t bytes, size_t alignment) {
       s->start = p;
       s->bytes = mapped;
       s->kind = SpanKind::kHuge;
+      s->site = 0;
       s->place = SpanPlace::kNowhere;
       s->origin = p;
       s->reciprocal = s->reciprocal_bound = 1;

@@ -25,7 +25,7 @@
 //
 //   blocks in use = carved - length(free) - count(remote) - those in other threads' batches
 //
-// Owned spans: the owner's thread. Orphans (owner null): the lock of their mcentral. Large: the block's holder.
+// Owned spans: the owner's thread. Orphans (owner null): the lock of their mcentral. Sampled: kSampler. Large: the block's holder.
 #ifndef TRI_ALLOC_SPAN_H
 #define TRI_ALLOC_SPAN_H
 
@@ -39,6 +39,7 @@
 namespace tri {
 
 struct MCache;
+struct SampledSites;
 
 enum class SpanKind : uint8_t {
   kNone,   // the span of all addresses that belong to none; or a record not in use
@@ -89,7 +90,10 @@ struct alignas(128) Span {
   // What the fast paths touch: one cache line.
   uint64_t free = kNil;    // owner
   char* origin = nullptr;  // constant while in use, as all to reciprocal_bound
-  uint64_t key = 0;
+  union {
+    uint64_t key = 0;
+    uint64_t site;  // kLarge, kHuge: where the block was allocated (sampler.h); the block's holder
+  };
   uint64_t inverse = 0;                // key * inverse == 1 modulo 2^64
   uint64_t reciprocal = 0;             // ceil(2^64 / size): offset * reciprocal < it only for multiples of size
   uint64_t reciprocal_bound = 0;       // the same again: a second memory operand is cheaper than a register
@@ -103,13 +107,17 @@ struct alignas(128) Span {
   std::atomic<MCache*> owner{nullptr};             // changes under the mcentral's lock; any thread reads
   Span* next = nullptr;                            // List: owner or mcentral; FixAlloc
   Span* prev = nullptr;
-  Span* notify_next = nullptr;  // the notify stack's
-  char* start = nullptr;        // constant while in use
-  size_t bytes = 0;             // constant while in use; kHuge: as mapped
-  uint16_t carved = 0;          // owner; blocks that ever joined the free list
-  uint16_t mapped_pages = 0;    // owner; pages from start that are in the pagemap
+  union {
+    Span* notify_next = nullptr;  // the notify stack's
+    SampledSites* sampled_sites;  // is_sampled: its blocks' sites; kSampler
+  };
+  char* start = nullptr;      // constant while in use
+  size_t bytes = 0;           // constant while in use; kHuge: as mapped
+  uint16_t carved = 0;        // owner; blocks that ever joined the free list
+  uint16_t mapped_pages = 0;  // owner; pages from start that are in the pagemap
   SizeClass size_class = 0;
   bool needs_zero : 1 = false;  // kLarge, kHuge: the pages may hold old contents
+  bool is_sampled : 1 = false;  // the sampler's (sampler.h): never owned
   bool pointer_free : 1 =
       false;  // no block holds pointers: a collector looks into none. Who makes the span sets it; freed, it is forgotten
   SpanKind kind = SpanKind::kNone;

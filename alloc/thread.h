@@ -28,7 +28,7 @@ class ForkLocks {
 
  private:
   bool interrupted_ = false;
-  bool taken_[kSizeClasses + 3] = {};
+  bool taken_[kSizeClasses + 5] = {};
 };
 
 struct Thread {

@@ -161,7 +161,7 @@ long ask_new() {
   size_t cursor = 0;  // the kernel lists them in the same order again
   bool too_many = false;
   const long error = each_task([&](uint32_t id) {
-    if (id == me || os::is_bare_thread(id)) return;
+    if (id == me || os::is_bare_thread(id) || os::is_own_thread(id)) return;
     const size_t n = asked_count();
     if (cursor < n && records[cursor].id == id) {
       ++cursor;
@@ -211,7 +211,7 @@ void give_up(int64_t waited) {
     if (r.state.load(std::memory_order_relaxed) != state) continue;
     const TaskState what = task_state(r.id, stop_signal);
     // One of ours, asked while it was being started: the kernel lists it before it says its id.
-    const bool is_ours = os::is_bare_thread(r.id);
+    const bool is_ours = os::is_bare_thread(r.id) || os::is_own_thread(r.id);
     if (waited < patience(what) && !is_ours) continue;
     const State given_up = what == TaskState::kEnded || is_ours ? State::kEnded : State::kGivenUp;
     (void)r.state.compare_exchange_strong(state, given_up, std::memory_order_relaxed);

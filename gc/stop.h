@@ -13,7 +13,7 @@
 // A thread that cannot answer is left alone and counted: one that blocks the signal, that sleeps in the kernel where no signal
 // reaches it (vfork), or whose turn does not come for long (kPatience). It may run on while the others stand.
 // What a collector concludes then must allow for that. Threads that end do not count, and those that the library made for itself
-// (os::BareThread) are not asked.
+// (os::BareThread, os::OwnThread) are not asked.
 //
 // The handler may run anywhere in the program, in the middle of malloc as well: it touches its own record, three words and futexes, and the
 // thread may hold any lock meanwhile. So who stops takes the locks first that it needs while the world stands.

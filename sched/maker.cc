@@ -1,5 +1,6 @@
 // maker.cc - See maker.h.
 #include "sched/maker.h"
+#include "alloc/os/os.h"
 
 #include <sys/prctl.h>
 
@@ -29,6 +30,7 @@ void make_one() {
 }
 
 void* maker_main(void*) {
+  const os::OwnThread own;
   prctl(PR_SET_NAME, "tri-maker");
   sched.service_threads.fetch_add(1, std::memory_order_relaxed);
   for (;;) {

@@ -17,6 +17,7 @@
 // cost it nothing: an accept loop in main() stays out of the goroutines' way. A descriptor on which both kinds wait is
 // registered with both.
 #include "sched/netpoll.h"
+#include "alloc/os/os.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -91,6 +92,7 @@ G* wake_threads(G* list) {
 }
 
 void* poll_for_threads(void*) {
+  const os::OwnThread own;
   sched.service_threads.fetch_add(1, std::memory_order_relaxed);
   for (;;) {
     // Goroutines, if one waits on a descriptor that threads wait on as well.

@@ -1,5 +1,6 @@
 // pool_ager.cc - See pool_ager.h.
 #include "sched/pool_ager.h"
+#include "alloc/os/os.h"
 
 #include <sys/prctl.h>
 
@@ -45,6 +46,7 @@ bool start_goroutine() {
 }
 
 void* age_in_thread(void*) {
+  const os::OwnThread own;
   prctl(PR_SET_NAME, "tri-pools");
   do {
     wait_one_age();

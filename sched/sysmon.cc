@@ -1,5 +1,6 @@
 // sysmon.cc - See sysmon.h.
 #include "sched/sysmon.h"
+#include "alloc/os/os.h"
 
 #include <sys/prctl.h>
 
@@ -178,6 +179,7 @@ Time until_next_look(Time interval, Time at) {
 }
 
 void* sysmon_main(void*) {
+  const os::OwnThread own;
   prctl(PR_SET_TIMERSLACK, 1UL);
   prctl(PR_SET_NAME, "tri-sysmon");
   sched.service_threads.fetch_add(1, std::memory_order_relaxed);

@@ -5,6 +5,7 @@
 #include "shim/export.h"
 #include "shim/include/tri/leaks.h"
 #include "shim/leaks_report.h"
+#include "shim/why_report.h"
 
 namespace tri {
 namespace {
@@ -41,6 +42,10 @@ int tri_leaks(int (*fn)(const struct tri_leak* leak, void* arg), void* arg) {
 int tri_leaked_tasks(int (*fn)(uint64_t task, void* arg), void* arg) {
   if (fn == nullptr) return -EINVAL;
   return tri::gc::below_program([&](uintptr_t sp) { return tri::each_sleeper(fn, arg, sp); });
+}
+
+int tri_why(int fd, const void* p) {
+  return tri::gc::below_program([&](uintptr_t sp) { return tri::write_why(fd, p, sp); });
 }
 
 int tri_roots_add(const void* p, size_t n) { return tri::gc::add_root_range(p, n); }

@@ -1,18 +1,17 @@
 // leaks_report.cc - See leaks_report.h.
 #include "shim/leaks_report.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include "alloc/base/bits.h"
 #include "alloc/base/print.h"
 #include "alloc/base/sys.h"
-#include "alloc/os/os.h"
+#include "alloc/sampler.h"
 #include "gc/roots.h"
 #include "sched/critical.h"
 #include "sched/dump.h"
 #include "sched/roots.h"
+#include "shim/leak_groups.h"
 
 namespace tri {
 namespace {
@@ -40,57 +39,6 @@ void visit_scheduler(const gc::Roots& roots, const gc::RootVisitor& visitor) {
   sched::each_root(finder);
 }
 
-/// Leaks of one size; or, if there are too many sizes, of all that have no group of their own.
-struct Group {
-  size_t bytes;  // of each; 0: various
-  size_t blocks;
-  size_t own_bytes;
-  size_t indirect_blocks;
-  size_t indirect_bytes;
-  const void* first;
-
-  size_t total() const { return own_bytes + indirect_bytes; }
-};
-
-/// The groups of all leaks, the largest first. None without memory for them: the sums are said in any case.
-class Groups {
- public:
-  explicit Groups(const gc::Leaks& leaks) : groups_(static_cast<Group*>(os::map(kBytes, os::page_size()))) {
-    if (groups_ == nullptr) return;
-    for (const gc::Leak& leak : leaks) {
-      Group& g = group_of(leak.bytes);
-      if (g.blocks++ == 0) g.first = leak.block;
-      g.own_bytes += leak.bytes;
-      g.indirect_blocks += leak.indirect_blocks;
-      g.indirect_bytes += leak.indirect_bytes;
-    }
-    std::sort(groups_, groups_ + count_, [](const Group& a, const Group& b) { return a.total() > b.total(); });
-  }
-  ~Groups() {
-    if (groups_ != nullptr) os::unmap(groups_, kBytes);
-  }
-  Groups(const Groups&) = delete;
-  Groups& operator=(const Groups&) = delete;
-
-  const Group* begin() const { return groups_; }
-  const Group* end() const { return groups_ + count_; }
-
- private:
-  static constexpr size_t kMost = 256;  // every size class, and many large sizes
-  static constexpr size_t kBytes = align_up(kMost * sizeof(Group), size_t{4096});
-
-  Group& group_of(size_t bytes) {
-    for (size_t i = 0; i < count_; ++i) {
-      if (groups_[i].bytes == bytes || i == kMost - 1) return groups_[i];
-    }
-    groups_[count_].bytes = count_ == kMost - 1 ? 0 : bytes;
-    return groups_[count_++];
-  }
-
-  Group* groups_;
-  size_t count_ = 0;
-};
-
 void say_blocks(Line& line, size_t n) { line.number(uint64_t{n}).text(n == 1 ? " block" : " blocks"); }
 
 const char* reason(int error) {
@@ -117,23 +65,12 @@ void say_why_not(int fd, int error) {
   line.text("tri: cannot look for leaks: ").text(reason(error)).in_program().write_to(fd);
 }
 
-void write_quoted(Line& line, const char* s) {
-  line.text("\"");
-  for (; *s != 0; ++s) {
-    const auto c = static_cast<unsigned char>(*s);
-    if (c < 0x20 || c == '"' || c == '\\') {
-      line.text("\\u00").text(&"0123456789abcdef"[c >> 4], 1).text(&"0123456789abcdef"[c & 15], 1);
-    } else {
-      line.text(s, 1);
-    }
-  }
-  line.text("\"");
-}
-
 }  // namespace
 
+void prepare_roots() { gc::set_other_roots(visit_scheduler); }
+
 int find_leaks(gc::Leaks* leaks, uintptr_t sp) {
-  gc::set_other_roots(visit_scheduler);
+  prepare_roots();
   // A goroutine must not be preempted on its way: who would let the world go on?
   sched::enter_critical();
   const int error = leaks->find(sp);
@@ -158,41 +95,75 @@ void say_sleepers(int fd, const gc::Sleepers& sleepers) {
   for (size_t i = 0; i < n; ++i) sched::dump_task(fd, sleepers.id(i));
 }
 
+void say_group(int fd, const Group& g) {
+  Line line;
+  line.text("  ").bytes(g.total()).text(": ");
+  say_blocks(line, g.blocks);
+  if (g.bytes == 0) {
+    line.text(g.site != 0 ? " of various sizes" : " of other sizes");
+  } else {
+    line.text(" of ").bytes(g.bytes);
+  }
+  if (g.indirect_blocks != 0) {
+    line.text(", with ").number(uint64_t{g.indirect_blocks}).text(" (").bytes(g.indirect_bytes).text(") that hang");
+    line.text(g.indirect_blocks == 1 ? "s" : "").text(g.blocks == 1 ? " on it" : " on them");
+  }
+  line.text(g.blocks == 1 ? "; at " : "; the first at ").pointer(g.first);
+  line.text(g.site != 0 ? ", allocated in\n" : "\n").write_to(fd);
+  write_frames(fd, g.site);
+}
+
+/// For how many of the leaks the report can tell who allocated them.
+void say_sites(int fd, size_t direct, const LeakGroups& groups) {
+  if (!sampler::is_on()) return;
+  Line line;
+  if (groups.with_site() < direct) {
+    line.text("  where they were allocated is known of ").number(uint64_t{groups.with_site()}).text(" of ");
+    line.number(uint64_t{direct}).text(" direct leaks: a sample, whose shares are not those of all\n");
+  }
+  if (sites::lost() != 0) {
+    line.text("  no room for ").number(sites::lost()).text(" stacks: they count as not known\n");
+  }
+  line.write_to(fd);
+}
+
+void say_suppressed(int fd, const LeakGroups& groups) {
+  if (groups.suppressed().blocks == 0) return;
+  Line line;
+  line.text("  suppressed: ");
+  say_blocks(line, groups.suppressed().blocks);
+  line.text(" (").bytes(groups.suppressed().bytes).text(")\n").write_to(fd);
+}
+
 long write_text(int fd, uintptr_t sp) {
   gc::Leaks leaks;
   if (const int error = find_leaks(&leaks, sp); error != 0) {
     say_why_not(fd, error);
     return error;
   }
-  const auto found = static_cast<long>(leaks.direct_blocks() + leaks.sleepers().count());
+  const LeakGroups groups(leaks);
+  const size_t direct = leaks.direct_blocks() - groups.suppressed().direct;
+  const auto found = static_cast<long>(direct + leaks.sleepers().count());
   Line line;
   line.text("tri: ");
-  if (leaks.direct_blocks() == 0) {
+  if (direct == 0) {
     line.text("no leaks: all of ");
     say_blocks(line, leaks.blocks());
-    line.text(" (").bytes(leaks.bytes()).text(") are reached").in_program().write_to(fd);
+    line.text(" (")
+        .bytes(leaks.bytes())
+        .text(groups.suppressed().direct != 0 ? ") are reached, or suppressed" : ") are reached");
+    line.in_program().write_to(fd);
+    say_suppressed(fd, groups);
     say_sleepers(fd, leaks.sleepers());
     return found;
   }
   line.text("leaks: nothing reaches ");
-  say_blocks(line, leaks.direct_blocks() + leaks.indirect_blocks());
-  line.text(" (").bytes(leaks.direct_bytes() + leaks.indirect_bytes()).text(") of ").number(uint64_t{leaks.blocks()});
-  line.text(" (").bytes(leaks.bytes()).text(")").in_program().write_to(fd);
-  for (const Group& g : Groups(leaks)) {
-    line.clear();
-    line.text("  ").bytes(g.total()).text(": ");
-    say_blocks(line, g.blocks);
-    if (g.bytes == 0) {
-      line.text(" of other sizes");
-    } else {
-      line.text(" of ").bytes(g.bytes);
-    }
-    if (g.indirect_blocks != 0) {
-      line.text(", with ").number(uint64_t{g.indirect_blocks}).text(" (").bytes(g.indirect_bytes).text(") that hang");
-      line.text(g.indirect_blocks == 1 ? "s" : "").text(g.blocks == 1 ? " on it" : " on them");
-    }
-    line.text(g.blocks == 1 ? "; at " : "; the first at ").pointer(g.first).text("\n").write_to(fd);
-  }
+  say_blocks(line, leaks.direct_blocks() + leaks.indirect_blocks() - groups.suppressed().blocks);
+  line.text(" (").bytes(leaks.direct_bytes() + leaks.indirect_bytes() - groups.suppressed().bytes).text(") of ");
+  line.number(uint64_t{leaks.blocks()}).text(" (").bytes(leaks.bytes()).text(")").in_program().write_to(fd);
+  for (const Group& g : groups) say_group(fd, g);
+  say_sites(fd, direct, groups);
+  say_suppressed(fd, groups);
   if (leaks.unstopped_threads() != 0) {
     line.clear();
     line.number(uint64_t{leaks.unstopped_threads()})
@@ -227,13 +198,31 @@ long write_json(int fd, uintptr_t sp) {
   sum("in_use", leaks.blocks(), leaks.bytes());
   sum("direct", leaks.direct_blocks(), leaks.direct_bytes());
   sum("indirect", leaks.indirect_blocks(), leaks.indirect_bytes());
+  const LeakGroups groups(leaks);
+  sum("suppressed", groups.suppressed().blocks, groups.suppressed().bytes);
   line.text(",\"unstopped_threads\":").number(uint64_t{leaks.unstopped_threads()}).text(",\"leaks\":[").write_to(fd);
   const char* separator = "\n";
   for (const gc::Leak& leak : leaks) {
+    if (groups.is_suppressed(leak)) continue;
     line.clear();
     line.text(separator).text("{\"address\":\"").pointer(leak.block).text("\",\"bytes\":").number(uint64_t{leak.bytes});
     line.text(",\"indirect_blocks\":").number(uint64_t{leak.indirect_blocks});
-    line.text(",\"indirect_bytes\":").number(uint64_t{leak.indirect_bytes}).text("}").write_to(fd);
+    line.text(",\"indirect_bytes\":").number(uint64_t{leak.indirect_bytes});
+    if (const sites::Site site = sampler::site_of(leak.block); site != 0) {
+      line.text(",\"site\":").number(uint64_t{site});
+    }
+    line.text("}").write_to(fd);
+    separator = ",\n";
+  }
+  line.clear();
+  line.text("],\"sites\":[").write_to(fd);
+  separator = "\n";
+  for (const Group& g : groups) {
+    if (g.site == 0) continue;
+    line.clear();
+    line.text(separator).text("{\"site\":").number(uint64_t{g.site}).text(",\"frames\":");
+    write_frames_json(fd, line, g.site);
+    line.text("}").write_to(fd);
     separator = ",\n";
   }
   line.clear();
@@ -251,7 +240,7 @@ long write_json(int fd, uintptr_t sp) {
   }
   line.clear();
   line.text("]}\n").write_to(fd);
-  return static_cast<long>(leaks.direct_blocks() + leaks.sleepers().count());
+  return static_cast<long>(leaks.direct_blocks() - groups.suppressed().direct + leaks.sleepers().count());
 }
 
 }  // namespace

@@ -16,12 +16,14 @@
 #include "alloc/base/sys.h"
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
+#include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
 #include "sched/trace.h"
 #include "shim/report_signal.h"
+#include "shim/suppressions.h"
 
 namespace tri {
 
@@ -69,6 +71,18 @@ bool set_leaks(const Text& value) {
     return true;
   }
   return false;
+}
+
+/// From now on allocations have their sites noted.
+void note_sites() {
+  if (sampler::switch_on()) return;
+  Line line;
+  line.text("tri: leaks: there is no memory to note where blocks are allocated\n").write_to(2);
+}
+
+bool set_suppress(const Text& value) {
+  return value.size != 0 && value.copy_to(options.suppress, sizeof options.suppress) &&
+         add_suppressions(options.suppress) == 0;
 }
 
 /// "1s", "250ms", "2" (seconds).
@@ -243,6 +257,8 @@ constexpr Option kOptions[] = {
      [](Line& out) { out.text(on_off(options.stats)); }},
     {"leaks", "off, on, fail", "look at exit for blocks that nothing reaches; fail: exit with 23 then", set_leaks,
      [](Line& out) { out.text(kLeakChecks[static_cast<size_t>(options.leaks)]); }},
+    {"suppress", "FILE", "lines leak:PATTERN: leaks whose stack matches are not reported", set_suppress,
+     [](Line& out) { out.text(options.suppress); }},
     {"report", "stderr, FILE, fd:N", "where reports go; %p in FILE is the process id, %c the program", set_report,
      [](Line& out) { out.text(options.report); }},
     {"only", "GLOB|GLOB...", "report only on programs whose name matches",
@@ -355,12 +371,15 @@ void read_options() {
     if (length != 0) set_from_text({s, key_length}, value);
     s += length + (s[length] == ',' ? 1 : 0);
   }
+  if (options.leaks != LeakCheck::kOff && concerns_this_program()) note_sites();
 }
 
 int set_option(const char* key, const char* value) {
   const Option* o = find_option({key, strlen(key)});
   if (o == nullptr) return -ENOENT;
-  return o->set({value, strlen(value)}) ? 0 : -EINVAL;
+  if (!o->set({value, strlen(value)})) return -EINVAL;
+  if (options.leaks != LeakCheck::kOff && concerns_this_program()) note_sites();
+  return 0;
 }
 
 int get_option(const char* key, char* buffer, size_t length) {

@@ -43,11 +43,17 @@ class LineReader {
       memmove(buffer_, buffer_ + begin_, end_ - begin_);
       end_ -= begin_;
       begin_ = 0;
-      if (end_ == sizeof buffer_) end_ = sizeof buffer_ / 2;
+      if (end_ == sizeof buffer_ - 1) end_ = sizeof buffer_ / 2;
       const long n = arch::system_call(SYS_read, fd_, reinterpret_cast<long>(buffer_ + end_),
-                                       static_cast<long>(sizeof buffer_ - end_));
+                                       static_cast<long>(sizeof buffer_ - 1 - end_));
       if (n == -EINTR) continue;
-      if (n <= 0) return nullptr;
+      if (n <= 0) {
+        if (end_ == 0) return nullptr;
+        // The last line, without an end of its own.
+        buffer_[end_] = 0;
+        end_ = 0;
+        return buffer_;
+      }
       end_ += static_cast<size_t>(n);
     }
   }
@@ -56,7 +62,7 @@ class LineReader {
   int fd_;
   size_t begin_ = 0;
   size_t end_ = 0;
-  char buffer_[4096];
+  char buffer_[4096 + 1];
 };
 
 /// Reads digits at *s, and moves it behind them; false if there are none.

@@ -12,6 +12,8 @@ enum class LockRank : uint8_t {
   kThreads,  // the list of Thread records
   // ---- the MALLOC line: who holds a lock below must not allocate ----
   kCentral,    // one for each size class; two of them are held at once only around fork()
+  kSampler,    // spans of sampled blocks
+  kSites,      // where blocks were allocated
   kScavenger,  // starting and stopping the background thread
   kHeap,       // pages, arenas, span records
   kMarkQueue,  // what the collector's markers have still to scan

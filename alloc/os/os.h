@@ -72,6 +72,20 @@ void join_bare_thread(BareThread* t);
 size_t bare_thread_bytes();
 /// Whether the thread with this id is one of them. Lock-free. A thread that the kernel lists while it is being started may not be known yet.
 bool is_bare_thread(uint32_t id);
+/// For as long as it exists: the calling thread is one of the library's own that libc does know, deaf to all signals, and keeps nothing of the
+/// program's in its registers alone. Who stops the world leaves it out of account. On the stack of such a thread; a few at a time, others count as the
+/// program's.
+class OwnThread {
+ public:
+  OwnThread();
+  ~OwnThread();
+  OwnThread(const OwnThread&) = delete;
+  OwnThread& operator=(const OwnThread&) = delete;
+
+ private:
+  std::atomic<uint32_t>* place_;
+};
+bool is_own_thread(uint32_t id);
 /// After fork(): they all stayed in the parent.
 void forget_bare_threads();
 
@@ -83,6 +97,12 @@ uint64_t random64();
 size_t resident_bytes();
 /// Reads all of a small file; returns the length, or -1.
 long read_file(const char* path, char* buffer, size_t size);
+
+/// Copies memory that may not be there, or may vanish meanwhile; false then. Where the kernel does not copy for others (seccomp), it is asked
+/// whether it is there, and then read: what vanishes in between ends the program.
+[[nodiscard]] bool read_memory(void* to, uintptr_t from, size_t bytes);
+/// Whether the 8 bytes at p, aligned, can be read just now.
+bool is_readable(uintptr_t p);
 
 /// What an address belongs to, as far as the kernel knows.
 enum class Mapping : uint8_t { kUnknown, kNone, kStack, kFile, kBreak, kAnonymous };

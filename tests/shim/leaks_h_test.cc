@@ -6,6 +6,7 @@
 #include <tri.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -126,6 +127,120 @@ TEST(LeaksH, NeedsDescriptorsAndSaysSo) {
   EXPECT_TRUE(is_lost(h));
 }
 
+struct Link {
+  Link* next;
+  char rest[1200];
+};
+Link* volatile why_root;
+thread_local Link* volatile why_local;
+
+std::string why(const void* p, int* result) {
+  char text[10'000];
+  const int fd = memfd_create("why", 0);
+  *result = tri_why(fd, p);
+  const ssize_t n = pread(fd, text, sizeof text, 0);
+  close(fd);
+  return std::string(text, n > 0 ? static_cast<size_t>(n) : 0);
+}
+
+/// A chain of n blocks; its last to *h, noted upside down.
+[[gnu::noinline]] Link* make_chain(int n, uintptr_t* h) {
+  Link* first = nullptr;
+  for (int i = 0; i < n; ++i) {
+    auto* const l = static_cast<Link*>(calloc(1, sizeof(Link)));
+    if (i == 0) *h = hidden(l);
+    l->next = first;
+    first = l;
+  }
+  return first;
+}
+
+TEST(Why, TellsTheChainFromAGlobal) {
+  static uintptr_t h;
+  int n = 0;
+  apart([] { why_root = make_chain(3, &h); });
+  overwrite_stack();
+  const std::string text = why(reinterpret_cast<void*>(~h + 40), &n);
+  EXPECT_EQ(n, 3) << text;
+  EXPECT_TRUE(std::regex_search(text, std::regex(R"(^tri: why 0x[0-9a-f]+: 3 references lead to it in .*\n)"
+                                                 R"(  the data of shim_leaks_h_test.*, at 0x[0-9a-f]+\n)"
+                                                 R"(  -> 0x[0-9a-f]+ \(1\.2 KiB\), its byte 0\n)"
+                                                 R"(  -> 0x[0-9a-f]+ \(1\.2 KiB\), its byte 0\n)"
+                                                 R"(  -> 0x[0-9a-f]+ \(1\.2 KiB\), its byte 40\n$)")))
+      << text;
+  // The shortest of two ways.
+  [[maybe_unused]] static Link* volatile shortcut;
+  shortcut = reinterpret_cast<Link*>(~h);
+  (void)why(reinterpret_cast<void*>(~h), &n);
+  EXPECT_EQ(n, 1);
+  shortcut = nullptr;
+  why_root = nullptr;
+}
+
+TEST(Why, AChainOfManyIsCutInTheMiddle) {
+  static uintptr_t h;
+  int n = 0;
+  apart([] { why_root = make_chain(1000, &h); });
+  overwrite_stack();
+  const std::string text = why(reinterpret_cast<void*>(~h), &n);
+  EXPECT_EQ(n, 1000);
+  EXPECT_NE(text.find("\n  -> ... 936 more\n"), std::string::npos) << text;
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2 + 64 + 1);
+  why_root = nullptr;
+}
+
+TEST(Why, NamesThreadLocalStorageAndStacksOfThreads) {
+  static uintptr_t h;
+  static std::atomic<int> step;
+  step = 0;
+  int n = 0;
+  std::thread other([] {
+    apart([] { why_local = make_chain(2, &h); });
+    overwrite_stack();
+    step = 1;
+    while (step == 1) usleep(1000);
+    why_local = nullptr;
+    [[maybe_unused]] Link* volatile on_stack = make_chain(2, &h);
+    overwrite_stack();
+    step = 3;
+    while (step == 3) usleep(1000);
+    on_stack = nullptr;
+  });
+  const auto wait_for = [](int s) {
+    while (step != s) usleep(1000);
+  };
+  wait_for(1);
+  std::string text = why(reinterpret_cast<void*>(~h), &n);
+  EXPECT_TRUE(std::regex_search(text, std::regex("\n  (a register|thread-local storage|the stack) of thread \\d+, at 0x")))
+      << text;
+  EXPECT_EQ(n, 2);
+  step = 2;
+  wait_for(3);
+  text = why(reinterpret_cast<void*>(~h), &n);
+  EXPECT_TRUE(std::regex_search(text, std::regex("\n  (a register|the stack) of thread \\d+, at 0x"))) << text;
+  EXPECT_EQ(n, 2);
+  step = 4;
+  other.join();
+}
+
+TEST(Why, SaysThatNothingReachesItOrThatItIsNoBlock) {
+  static uintptr_t h;
+  int n = -1;
+  apart([] { h = hidden(calloc(1, 1777)); });
+  overwrite_stack();
+  const std::string text = why(reinterpret_cast<void*>(~h), &n);
+  // Unless the caller's own frames hold it.
+  EXPECT_TRUE(n == 0 || text.find("the stack of the thread that asks") != std::string::npos) << text;
+  EXPECT_EQ(tri_why(1, nullptr), -EINVAL);
+  EXPECT_EQ(tri_why(1, &n), -EINVAL);
+  apart([] {
+    void* const p = calloc(1, 1777);
+    const auto address = reinterpret_cast<uintptr_t>(p);
+    free(p);
+    EXPECT_EQ(tri_why(1, reinterpret_cast<void*>(address)), -EINVAL);
+  });
+}
+
 TEST(LeaksH, AForkedChildLooksByItself) {
   // Whatever the parent's other thread was about just then.
   std::atomic<bool> stop{false};
@@ -164,8 +279,8 @@ TEST(LeaksH, ReportsAreTextOrJson) {
       json,
       std::regex(
           R"(^\{"program":"shim_leaks_h_te\w*","pid":\d+,"in_use":\{"blocks":\d+,"bytes":\d+\},)"
-          R"("direct":\{"blocks":1,"bytes":3072\},"indirect":\{"blocks":0,"bytes":0\},"unstopped_threads":0,"leaks":\[\n)"
-          R"(\{"address":"0x[0-9a-f]+","bytes":3072,"indirect_blocks":0,"indirect_bytes":0\}\],"goroutines":\[\]\}\n$)")))
+          R"("direct":\{"blocks":1,"bytes":3072\},"indirect":\{"blocks":0,"bytes":0\},"suppressed":\{"blocks":0,"bytes":0\},"unstopped_threads":0,"leaks":\[\n)"
+          R"(\{"address":"0x[0-9a-f]+","bytes":3072,"indirect_blocks":0,"indirect_bytes":0\}\],"sites":\[\],"goroutines":\[\]\}\n$)")))
       << json;
 }
 
@@ -239,6 +354,17 @@ TEST(LeaksOfGoroutines, TheStackOfOneInABlockingCall) {
         overwrite_stack();
       },
       2);
+}
+
+TEST(LeaksOfGoroutines, TheSchedulersOwnThreadsAreNotMissed) {
+  tri_procs(2);
+  EXPECT_EQ(tri_main([](void*) { tri_sleep(TRI_MS(50)); }, nullptr), 0);  // what watches them is there now
+  const int fd = memfd_create("report", 0);
+  ASSERT_EQ(tri_report(fd, "leaks-json"), 0);
+  char text[2000] = {};
+  EXPECT_GT(pread(fd, text, sizeof text - 1, 0), 0);
+  close(fd);
+  EXPECT_NE(strstr(text, "\"unstopped_threads\":0"), nullptr) << text;
 }
 
 TEST(LeaksOfGoroutines, WhatOneWillGetWhenItBegins) {

@@ -34,8 +34,11 @@ TEST(LeaksAtExit, ListsCountWithTheirHeads) {
   EXPECT_TRUE(o.exited(0)) << o.describe();
   EXPECT_EQ(o.out, "buffered, and written at the end");
   expect_match(o.err, R"(^tri: leaks: nothing reaches 8 blocks \(3\.3 KiB\) of \d+ \(.+\) in leaks\[\d+\]\n)");
-  expect_match(o.err, R"(\n  3\.0 KiB: 3 blocks of 1\.0 KiB; the first at 0x[0-9a-f]+\n)");
-  expect_match(o.err, R"(\n  320 B: 1 block of 64 B, with 4 \(256 B\) that hang on it; at 0x[0-9a-f]+\n$)");
+  expect_match(o.err,
+               R"(\n  3\.0 KiB: 3 blocks of 1\.0 KiB; the first at 0x[0-9a-f]+, allocated in\n    \S*lose_one\S*\+0x)");
+  expect_match(
+      o.err,
+      R"(\n  320 B: 1 block of 64 B, with 4 \(256 B\) that hang on it; at 0x[0-9a-f]+, allocated in\n    \S*make_node\S*\+0x)");
 }
 
 TEST(LeaksAtExit, ACircleIsOneLeak) {
@@ -48,19 +51,85 @@ TEST(LeaksAtExit, LargeBlocksAreFound) {
   expect_match(o.err, R"(nothing reaches 1 block \(4[78] MiB\) of)");
 }
 
-TEST(LeaksAtExit, ManySizesAreAllCounted) {
+TEST(LeaksAtExit, ManySizesOfOneSiteAreOneGroup) {
   const Outcome o = run_leaks("sizes", "leaks:on");
   expect_match(o.err, "nothing reaches 400 blocks");
-  size_t groups = 0;
-  size_t blocks = 0;
+  expect_match(
+      o.err, R"(\n  .*: 400 blocks of various sizes; the first at 0x[0-9a-f]+, allocated in\n    \S*lose_one\S*\+0x)");
+}
+
+// ---- sites
+
+TEST(LeaksSites, TheWholeStackIsThereWithFunctionsAndFiles) {
+  const Outcome o = run_leaks("list", "leaks:on");
+  expect_match(
+      o.err,
+      R"(\n    \S*lose_one\S*\+0x[0-9a-f]+ \(/\S*/leaks\+0x[0-9a-f]+\)\n    \S*lose\S*\+0x\S+ \(/\S*/leaks\+\S+\)\n)"
+      R"(    main\+0x\S+ \(/\S*/leaks\+\S+\)\n(.*\n)*    _start\+0x\S+ \(/\S*/leaks\+\S+\)\n)");
+  // None of the library's own.
+  EXPECT_EQ(o.err.find("libtri"), std::string::npos) << o.err;
+}
+
+TEST(LeaksSites, CodeThatWasUnloadedIsStillNamed) {
+  const Outcome o = run_leaks("unloaded", "leaks:on");
+  EXPECT_TRUE(o.exited(0)) << o.describe();
+  expect_match(o.err, R"(: 3 blocks of 1\.0 KiB; .*\n    probe_lose\+0x\S+ \(/\S*/libloser\.so\+\S+\)\n    main\+)");
+}
+
+TEST(LeaksSites, OfALongRunASampleAndThatIsSaid) {
+  const Outcome o = run_leaks("many", "leaks:on");
+  expect_match(o.err, R"(nothing reaches 100000 blocks)");
+  expect_match(
+      o.err,
+      R"(\n  where they were allocated is known of \d+ of 100000 direct leaks: a sample, whose shares are not those of all\n)");
+  // All are counted, whether their site is known or not.
   const std::regex group(R"(\n  [0-9.]+ .?i?B: (\d+) blocks? of )");
-  for (std::sregex_iterator i(o.err.begin(), o.err.end(), group), end; i != end; ++i) {
-    ++groups;
-    blocks += std::stoul((*i)[1]);
+  size_t blocks = 0;
+  for (std::sregex_iterator i(o.err.begin(), o.err.end(), group), end; i != end; ++i) blocks += std::stoul((*i)[1]);
+  EXPECT_EQ(blocks, 100000U);
+}
+
+// ---- suppressions
+
+class Suppressions : public testing::Test {
+ protected:
+  ~Suppressions() override { unlink(file_.c_str()); }
+  Outcome run(const std::string& text, const std::string& what = "list") {
+    std::ofstream(file_) << text;
+    return run_leaks(what, "leaks:fail,suppress:" + file_);
   }
-  EXPECT_EQ(groups, 256U);
-  EXPECT_EQ(blocks, 400U);
-  expect_match(o.err, R"(: 145 blocks of other sizes; the first at 0x)");
+  std::string file_ = testing::TempDir() + "suppressions_" + std::to_string(getpid());
+};
+
+TEST_F(Suppressions, HideWhatTheyMatchAndAreCounted) {
+  Outcome o = run("# known\n\n leak:lose_one \n");
+  EXPECT_TRUE(o.exited(23)) << o.describe();
+  expect_match(o.err, R"(nothing reaches 5 blocks \(320 B\))");
+  expect_match(o.err, R"(\n  suppressed: 3 blocks \(3\.0 KiB\)\n)");
+  EXPECT_EQ(o.err.find("lose_one"), std::string::npos) << o.err;
+  // What hangs on a leak goes with it; without an end of line as well.
+  o = run("leak:make*node");
+  expect_match(o.err, R"(nothing reaches 3 blocks \(3\.0 KiB\))");
+  expect_match(o.err, R"(\n  suppressed: 5 blocks \(320 B\)\n)");
+}
+
+TEST_F(Suppressions, AllOfThemMakeNoFailure) {
+  for (const char* text : {"leak:^main$", "leak:/leaks$", "leak:lose_one\nleak:make_node\n", "leak:*"}) {
+    const Outcome o = run(text);
+    EXPECT_TRUE(o.exited(0)) << text << o.describe();
+    expect_match(o.err, "^tri: no leaks: all of .* are reached, or suppressed in leaks");
+    expect_match(o.err, R"(\n  suppressed: 8 blocks \(3\.3 KiB\)\n)");
+  }
+  for (const char* text : {"leak:^ain$", "leak:^mai$", "leak:nowhere", "leak:/lea$"}) {
+    EXPECT_TRUE(run(text).exited(23)) << text;
+  }
+}
+
+TEST_F(Suppressions, ABadFileIsNamedWithItsLine) {
+  Outcome o = run("leak:lose_one\nrace:x\n");
+  expect_match(o.err, "^tri: suppressions " + file_ + ":2: not 'leak:PATTERN'\ntri: option 'suppress' does not take '");
+  o = run_leaks("none", "leaks:on,suppress:/nowhere/at/all");
+  expect_match(o.err, "^tri: suppressions /nowhere/at/all: ENOENT\n");
 }
 
 TEST(LeaksAtExit, FailSetsTheExitStatusAndLosesNoOutput) {

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "alloc/base/bits.h"
+#include "alloc/base/sys.h"
 #include "alloc/os/os.h"
 #include "tri_arch.h"
 
@@ -44,6 +45,9 @@ void add_to_all(BareThread* t) {
   while (!all.compare_exchange_weak(t->next, t, std::memory_order_release, std::memory_order_relaxed)) {
   }
 }
+
+// Of each kind there is one.
+constinit std::atomic<uint32_t> own_threads[8] = {};
 
 size_t below_bytes() { return arch::kTlsIsBelow ? variable_bytes() : kRecordBytes; }
 size_t above_bytes() { return arch::kTlsIsBelow ? kRecordBytes : variable_bytes(); }
@@ -133,7 +137,28 @@ bool is_bare_thread(uint32_t id) {
   return false;
 }
 
+OwnThread::OwnThread() : place_(nullptr) {
+  for (std::atomic<uint32_t>& id : own_threads) {
+    uint32_t free = 0;
+    if (!id.compare_exchange_strong(free, sys::thread_id(), std::memory_order_relaxed)) continue;
+    place_ = &id;
+    return;
+  }
+}
+
+OwnThread::~OwnThread() {
+  if (place_ != nullptr) place_->store(0, std::memory_order_relaxed);
+}
+
+bool is_own_thread(uint32_t id) {
+  for (const std::atomic<uint32_t>& own : own_threads) {
+    if (own.load(std::memory_order_relaxed) == id) return true;
+  }
+  return false;
+}
+
 void forget_bare_threads() {
+  for (std::atomic<uint32_t>& id : own_threads) id.store(0, std::memory_order_relaxed);
   for (BareThread* t = all.load(std::memory_order_acquire); t != nullptr; t = t->next) {
     t->id.store(0, std::memory_order_relaxed);
   }

@@ -45,6 +45,14 @@ int tri_leaks(int (*fn)(const struct tri_leak *leak, void *arg), void *arg);
  *  @return as tri_leaks(). Takes locks; fn is called without. */
 int tri_leaked_tasks(int (*fn)(uint64_t task, void *arg), void *arg);
 
+/** Writes to fd why the block that p points into is still there: the shortest chain of references from a root (a register or the stack of a thread
+ *  or goroutine, thread-local storage, the data of a file, a mapping, a registered range) by way of blocks to this one, a line each. What stands in
+ *  the caller's own variables counts only if nothing else leads there. Stops all other threads as tri_leaks() does, and needs up to 24 bytes
+ *  for each block in use meanwhile.
+ *  @return how many blocks the chain has, p's included; 0: nothing reaches it; -EINVAL: p points into no block that is in use; else as
+ *  tri_leaks(). Takes locks. */
+int tri_why(int fd, const void *p);
+
 /** Names memory in which pointers stand that would not be found else: n bytes from p that stay readable until tri_roots_remove(p). Memory that is
  *  mapped and written to by the process itself needs no name.
  *  @return 0; -EINVAL: no range; -ENOMEM. Does not block. */
