@@ -39,12 +39,14 @@
 namespace tri {
 
 struct MCache;
+struct CollectedSpan;
 
 enum class SpanKind : uint8_t {
-  kNone,   // the span of all addresses that belong to none; or a record not in use
-  kSmall,  // many blocks of one class
-  kLarge,  // one block, pages of an arena
-  kHuge,   // one block, a mapping of its own
+  kNone,       // the span of all addresses that belong to none; or a record not in use
+  kSmall,      // many blocks of one class
+  kLarge,      // one block, pages of an arena
+  kHuge,       // one block, a mapping of its own
+  kCollected,  // as kSmall, but which blocks are free stands in bits beside it (collected.h)
 };
 
 enum class SpanPlace : uint8_t {
@@ -103,15 +105,19 @@ struct alignas(128) Span {
   std::atomic<MCache*> owner{nullptr};             // changes under the mcentral's lock; any thread reads
   Span* next = nullptr;                            // List: owner or mcentral; FixAlloc
   Span* prev = nullptr;
-  Span* notify_next = nullptr;  // the notify stack's
-  char* start = nullptr;        // constant while in use
-  size_t bytes = 0;             // constant while in use; kHuge: as mapped
-  uint16_t carved = 0;          // owner; blocks that ever joined the free list
-  uint16_t mapped_pages = 0;    // owner; pages from start that are in the pagemap
+  union {
+    Span* notify_next = nullptr;  // the notify stack's
+    CollectedSpan* collected;     // is_collected: constant while in use
+  };
+  char* start = nullptr;      // constant while in use
+  size_t bytes = 0;           // constant while in use; kHuge: as mapped
+  uint16_t carved = 0;        // owner; blocks that ever joined the free list
+  uint16_t mapped_pages = 0;  // owner; pages from start that are in the pagemap
   SizeClass size_class = 0;
   bool needs_zero : 1 = false;  // kLarge, kHuge: the pages may hold old contents
   bool pointer_free : 1 =
       false;  // no block holds pointers: a collector looks into none. Who makes the span sets it; freed, it is forgotten
+  bool is_collected : 1 = false;  // a collector frees its blocks: collected.h. As pointer_free
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
 

@@ -10,6 +10,7 @@
 #include "alloc/mheap.h"
 #include "alloc/stats.h"
 #include "alloc/walk.h"
+#include "gc/heap.h"
 #include "sched/dump.h"
 #include "shim/export.h"
 #include "shim/include/tri.h"
@@ -30,7 +31,16 @@ void* or_out_of_memory(void* p) {
   return p;
 }
 
-void* allocate_flags(size_t n, unsigned flags) {
+[[gnu::noinline]] void* allocate_collected_flags(size_t n, unsigned flags) {
+  const size_t alignment = size_t{1} << (flags & kAlignMask);
+  return or_out_of_memory(gc::collected_heap.allocate(n, alignment, (flags & TRI_NOSCAN) != 0));
+}
+
+[[gnu::always_inline]] inline void* allocate_flags(size_t n, unsigned flags) {
+  if (flags == TRI_GC || flags == (TRI_GC | TRI_NOSCAN)) {
+    return or_out_of_memory(gc::allocate_collected(n, flags != TRI_GC));
+  }
+  if ((flags & TRI_GC) != 0) return allocate_collected_flags(n, flags);
   const size_t alignment = size_t{1} << (flags & kAlignMask);
   const bool zeroed = (flags & TRI_ZERO) != 0;
   if (alignment <= kBlockAlignment) return or_out_of_memory(zeroed ? allocate_zeroed(n) : allocate_inline(n));

@@ -9,6 +9,7 @@
 #include "alloc/base/print.h"
 #include "alloc/base/sys.h"
 #include "alloc/os/os.h"
+#include "gc/gc.h"
 #include "gc/roots.h"
 #include "sched/critical.h"
 #include "sched/dump.h"
@@ -132,8 +133,12 @@ void write_quoted(Line& line, const char* s) {
 
 }  // namespace
 
-int find_leaks(gc::Leaks* leaks, uintptr_t sp) {
+void prepare_collector() {
   gc::set_other_roots(visit_scheduler);
+  gc::set_critical(sched::enter_critical, sched::leave_critical);
+}
+
+int find_leaks(gc::Leaks* leaks, uintptr_t sp) {
   // A goroutine must not be preempted on its way: who would let the world go on?
   sched::enter_critical();
   const int error = leaks->find(sp);

@@ -8,6 +8,9 @@
 
 namespace tri {
 
+/// What the collector has to know of goroutines. Before main().
+void prepare_collector();
+
 /// Leaks::find(), also from goroutines, and with their stacks as roots.
 [[nodiscard]] int find_leaks(gc::Leaks* leaks, uintptr_t sp);
 
