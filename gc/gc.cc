@@ -10,6 +10,7 @@
 #include "alloc/os/os.h"
 #include "alloc/own_memory.h"
 #include "alloc/thread.h"
+#include "gc/attached.h"
 #include "gc/cycle.h"
 #include "gc/heap.h"
 #include "gc/leaks.h"
@@ -156,7 +157,9 @@ void finish(Run& run, int error) {
 
 /// By who set `running`.
 void run_cycle(Reason reason, uintptr_t sp) {
-  collected_heap.sweep_all();  // what a parent left to its child
+  // What a parent left to its child.
+  attached.settle();
+  collected_heap.sweep_all();
   Run run = {reason, sp, {}, os::now_ns(), 0, 0};
   if (first_ns == 0) first_ns = run.begin_ns;
   run.heap_before = stats.live_bytes + collected_heap.allocated_bytes() - allocated_before;
@@ -165,6 +168,7 @@ void run_cycle(Reason reason, uintptr_t sp) {
   if (error != 0) collected_heap.abandon_marking_running();
   finish(run, error);
   const int64_t sweep_begin = os::now_ns();
+  attached.settle();
   collected_heap.sweep_all();
   if (is_tracing()) say(run, error, os::now_ns() - sweep_begin);
   running.store(0, std::memory_order_release);  // pairs with the acquire in try_begin()

@@ -9,6 +9,7 @@
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
 #include "alloc/persistent.h"
+#include "gc/attached.h"
 #include "gc/gc.h"
 
 namespace tri::gc {
@@ -315,6 +316,7 @@ void Heap::free(void* p, Span* s) {
   SlowPath slow;
   // In a handler above this very code the block is left to the collector.
   if (slow.reentered()) return;
+  attached.block_freed(p);
   if (s->kind == SpanKind::kCollected) return free_small(p, s);
   free_large(p, s);
 }
@@ -390,6 +392,16 @@ void* Heap::reallocate(void* p, Span* s, size_t n) {
   memcpy(q, p, old_size < n ? old_size : n);
   deallocate(p);
   return q;
+}
+
+uint32_t Heap::unmarked_since(const void* block) const {
+  const Span* const s = pagemap::lookup(block);
+  return s->is_collected && is_settled(s->collected) ? current_cycle() : epoch_;
+}
+
+bool Heap::is_unmarked(const void* block) const {
+  Ref r;
+  return kept_.find(reinterpret_cast<uintptr_t>(block), &r) && !r.is_marked();
 }
 
 bool Heap::is_block(const void* p) {

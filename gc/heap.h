@@ -98,6 +98,21 @@ class Heap {
   /// Whether p is a block of ours, handed out and not freed.
   bool is_block(const void* p);
 
+  // ---- for what hangs on blocks (attached.h), with the lock held
+  Lock& attached_lock() { return centrals_[kCaches].lock; }
+  uint32_t epoch() const { return epoch_; }
+  /// The last cycle, one that goes on included, that cannot find this block unreachable because it is newer.
+  uint32_t unmarked_since(const void* block) const;
+  /// Whether the marking that ended last has not found it. Until all is swept.
+  bool is_unmarked(const void* block) const;
+
+  /// The hybrid barrier: while a marking goes on beside the program, what p points into is marked, and followed.
+  void shade(const void* p) const {
+    if (on_shade_ != nullptr && marking_) on_shade_(on_current_arg_, p);
+  }
+  /// What shade() does, in cycles to come, with the argument of begin_marking(). Null: nothing, as in cycles that are one stop.
+  void set_shade(void (*fn)(void* arg, const void* p)) { on_shade_ = fn; }
+
   /// In a forked child, after alloc's: the other threads' caches are nobody's, and no marking goes on.
   void reset_after_fork();
   /// Checks the equations above for all spans on lists. For tests.
@@ -156,6 +171,7 @@ class Heap {
   bool marking_ = false;
   void (*on_current_)(void* arg, const Span* s) = nullptr;
   void* on_current_arg_ = nullptr;
+  void (*on_shade_)(void* arg, const void* p) = nullptr;
   Shadow kept_;  // the marks; constant until all is swept
   std::atomic<bool> swept_{true};
   std::atomic<uint64_t> allocated_{0};

@@ -51,6 +51,8 @@ constinit int stop_signal = 0;  // 0: not chosen yet
 constinit bool chosen = false;  // by us
 constinit int installed = 0;    // the signal that has our handler
 constinit Record* records = nullptr;
+using IsService = bool (*)(uint32_t id);
+constinit IsService is_service = nullptr;
 
 // The thread that stops, or 0. Who waits for its place does so with signals open, and so is stopped.
 constinit std::atomic<uint32_t> stopper{0};
@@ -161,7 +163,7 @@ long ask_new() {
   size_t cursor = 0;  // the kernel lists them in the same order again
   bool too_many = false;
   const long error = each_task([&](uint32_t id) {
-    if (id == me || os::is_bare_thread(id)) return;
+    if (id == me || os::is_bare_thread(id) || (is_service != nullptr && is_service(id))) return;
     const size_t n = asked_count();
     if (cursor < n && records[cursor].id == id) {
       ++cursor;
@@ -265,6 +267,8 @@ void set_stop_signal(int signal) {
   chosen = false;
 }
 int get_stop_signal() { return stop_signal; }
+
+void set_service_threads(bool (*is_one)(uint32_t id)) { is_service = is_one; }
 
 size_t asked_count() { return asked.load(std::memory_order_relaxed); }
 size_t stopped_count() { return stopped; }

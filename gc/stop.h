@@ -42,6 +42,9 @@ struct StoppedThread {
 void set_stop_signal(int signal);
 int get_stop_signal();
 
+/// Which threads are the library's own, block all signals, and hold nothing: they are not asked. Before the first stop.
+void set_service_threads(bool (*is_one)(uint32_t id));
+
 /// Stops all other threads. 0; -EBUSY: the caller is in a stop of its own already; -ENOMEM; -ENOENT: no /proc; -EMFILE; -EINVAL: the signal is none.
 /// One thread at a time: others that call it wait, and are stopped in there. lock() takes what no thread may hold when it stands, and unlock()
 /// releases it again once all do (also on errors).

@@ -55,13 +55,15 @@ void Heap::end_marking(Shadow& shadow) {
     for (unsigned k = 0; k < kKinds; ++k) {
       CollectedSpan* const s = c->current[k];
       if (s == nullptr || s->owner == nullptr || s->swept == epoch_) continue;
-      // What is left of its run is marked, as all that was free.
+      // What is left of its run is not handed out yet, marked or not.
+      size_t begin, end;
+      s->unused(&begin, &end);
       const MarkUnit* const units = kept_.units_of(s->span);
       uint64_t blocks = 0;
       for (size_t i = 0; units != nullptr && i < s->words; ++i) {
         const uint64_t before = s->freed()[i].load(std::memory_order_relaxed);
-        const uint64_t dead =
-            s->in_use()[i].load(std::memory_order_relaxed) & ~before & ~units[i].marks.load(std::memory_order_relaxed);
+        const uint64_t dead = s->in_use()[i].load(std::memory_order_relaxed) & ~before &
+                              ~units[i].marks.load(std::memory_order_relaxed) & ~CollectedSpan::mask_of(i, begin, end);
         s->freed()[i].store(before | dead, std::memory_order_relaxed);
         blocks += static_cast<uint64_t>(std::popcount(dead));
       }

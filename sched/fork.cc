@@ -16,6 +16,7 @@
 #include "sched/pool_ager.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
+#include "sched/start_thread.h"
 #include "sched/sysmon.h"
 #include "tri_arch.h"
 
@@ -113,6 +114,7 @@ void child() {
   reset_sysmon_after_fork();
   reset_maker_after_fork();
   netpoll_reset_after_fork();
+  forget_service_threads();
   if (m == nullptr) return runtime_off_after_fork();
   m->next_all = nullptr;
   m->thread_id.store(static_cast<uint32_t>(arch::system_call(SYS_gettid)), std::memory_order_relaxed);

@@ -11,9 +11,11 @@
 #include "alloc/os/os.h"
 #include "gc/gc.h"
 #include "gc/roots.h"
+#include "gc/stop.h"
 #include "sched/critical.h"
 #include "sched/dump.h"
 #include "sched/roots.h"
+#include "sched/start_thread.h"
 
 namespace tri {
 namespace {
@@ -135,6 +137,7 @@ void write_quoted(Line& line, const char* s) {
 
 void prepare_collector() {
   gc::set_other_roots(visit_scheduler);
+  gc::set_service_threads(sched::is_service_thread);
   gc::set_critical(sched::enter_critical, sched::leave_critical);
 }
 

@@ -13,11 +13,17 @@ namespace tri::gc::test {
 class Hidden {
  public:
   Hidden() = default;
+  Hidden(const Hidden& other) : inverse_(other.inverse_) {}
+  Hidden& operator=(const Hidden& other) {
+    inverse_ = other.inverse_;
+    return *this;
+  }
   explicit Hidden(const void* p) : inverse_(~reinterpret_cast<uintptr_t>(p)) {}
-  void* get() const { return reinterpret_cast<void*>(~inverse_); }
+  /// Out of line, and read anew each time: the caller's frame is not to keep it.
+  [[gnu::noinline]] void* get() const { return reinterpret_cast<void*>(~inverse_); }
 
  private:
-  uintptr_t inverse_ = 0;
+  volatile uintptr_t inverse_ = 0;
 };
 
 [[gnu::noinline]] inline void overwrite_stack() {
@@ -45,7 +51,7 @@ void forgotten(Fn&& fn) {
 }
 
 /// Whether the block is still handed out.
-inline bool is_there(const Hidden& h) { return collected_heap.is_block(h.get()); }
+[[gnu::noinline]] inline bool is_there(const Hidden& h) { return collected_heap.is_block(h.get()); }
 
 }  // namespace tri::gc::test
 

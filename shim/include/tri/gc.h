@@ -37,6 +37,38 @@ void tri_gc_disable(void);
 /** @return 0; -EINVAL: it is not disabled. */
 int tri_gc_enable(void);
 
+/** Keeps a block, as if a pointer led to it, until as many calls of tri_gc_unpin(p). For blocks of which only something hidden knows. p is the start of a
+ *  collected block. Meant for few blocks: a call takes time in proportion to the number of pinned ones.
+ *  @return 0; -EINVAL: it is none; -ENOMEM. Takes locks. */
+int tri_gc_pin(const void *p);
+/** @return 0; -EINVAL: it is not pinned. Takes locks. */
+int tri_gc_unpin(const void *p);
+
+/** Calls fn(arg) some time after the block at p was found unreachable: once, on a thread of its own, which runs all cleanups one after the other, and
+ *  is started by the first call of this function. fn does not get the block, which is gone, and may do everything. arg is kept reachable, and so
+ *  it must not lead to the block. A block may have several; in which order they run is not said. A block that is freed by hand loses
+ *  them, and at the end of the process those that are not due do not run. In a forked child they run from its first tri_gc() or tri_gc_add_cleanup() on.
+ *  As Go's runtime.AddCleanup().
+ *  @return 0; -EINVAL: no collected block begins at p, or fn is null; -ENOMEM; -EAGAIN: the thread cannot be started. Takes locks. */
+int tri_gc_add_cleanup(const void *p, void (*fn)(void *arg), void *arg);
+
+/** A reference that does not keep its block. */
+typedef struct tri_weak tri_weak;
+
+/** A weak reference to the collected block that begins at p. The caller owns it: tri_weak_free().
+ *  @return NULL and errno: EINVAL: no such block; ENOMEM. Takes locks. */
+tri_weak *tri_weak_new(const void *p);
+/** The block, which is reachable again from here on; NULL once it was found unreachable or was freed by hand: never a block that is about to be
+ *  collected. Takes locks. */
+void *tri_weak_get(const tri_weak *w);
+/** NULL is allowed. Takes locks. */
+void tri_weak_free(tri_weak *w);
+
+/** *slot = value; and while a collection runs beside the program, what stood there and what stands there now is marked: the hybrid barrier, after Yuasa
+ *  and Dijkstra. Programs need not call it, since written pages are found by the kernel; code that writes much to old collected blocks
+ *  spares the collector these pages. Any thread; two that write to one slot at once must agree on it by themselves. */
+void tri_gc_write(void *slot, const void *value);
+
 /** Figures of the collector; bytes and nanoseconds. */
 struct tri_gc_stats {
   uint64_t cycles;            /**< that were completed */
