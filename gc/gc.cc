@@ -25,6 +25,8 @@ enum class Reason : uint8_t { kGrowth, kTime, kAsked, kMemory };
 constexpr const char* kReasons[] = {"growth", "time", "asked", "no memory"};
 
 // Looking at the clock is a system call: once for so many bytes allocated.
+// A cycle wakes who waits for it; looking again costs nothing.
+constexpr int64_t kLongestWait = 100'000'000;
 constexpr uint64_t kBytesPerClock = 256 * 1024;
 
 constinit std::atomic<Mode> mode_now{Mode::kOn};
@@ -48,7 +50,9 @@ constinit os::BareThread collector;
 constinit bool collector_is_known = false;
 
 // Bytes allocated ever at which the next cycle is due, and the clock is looked at next.
-constinit std::atomic<uint64_t> due_at{0};  // 0: not planned yet
+constinit std::atomic<uint64_t> due_at{0};            // 0: not planned yet
+constinit std::atomic<uint64_t> hard_at{UINT64_MAX};  // and at which who allocates waits for it
+constinit std::atomic<uint32_t> plans{0};             // counts them; futex
 constinit std::atomic<uint64_t> clock_at{kBytesPerClock};
 constinit std::atomic<int64_t> last_cycle_ns{0};
 constinit uint64_t allocated_before = 0;  // at the end of the last cycle
@@ -65,6 +69,10 @@ void plan() {
   const uint64_t way =
       trigger == UINT64_MAX ? UINT64_MAX : trigger - (trigger < stats.live_bytes ? trigger : stats.live_bytes);
   due_at.store(add(allocated_before, way), std::memory_order_relaxed);
+  // A quarter beyond the goal.
+  const uint64_t goal = pacer.goal_bytes();
+  const uint64_t room = goal == UINT64_MAX ? UINT64_MAX : goal - (goal < stats.live_bytes ? goal : stats.live_bytes);
+  hard_at.store(add(allocated_before, add(room, room / 4)), std::memory_order_relaxed);
 }
 
 // ---- a cycle ----------------------------------------------------------------------------------------------------------
@@ -152,6 +160,8 @@ void finish(Run& run, int error) {
     last_cycle_ns.store(now, std::memory_order_relaxed);
     plan();
   }
+  plans.fetch_add(1, std::memory_order_release);
+  sys::futex_wake(&plans, INT32_MAX);
   last_error.store(error, std::memory_order_relaxed);
 }
 
@@ -234,10 +244,15 @@ void poll() {
     plan();
     return;
   }
-  if (running.load(std::memory_order_relaxed) != 0) return;
   if (mode_now.load(std::memory_order_relaxed) == Mode::kOff || disabled.load(std::memory_order_relaxed) != 0) return;
   if (in_slow_path()) return;
-  (void)begin(reason);
+  if (running.load(std::memory_order_relaxed) == 0) (void)begin(reason);
+  // Too far ahead of the collector, which may want for a processor.
+  while (allocated >= hard_at.load(std::memory_order_relaxed)) {
+    const uint32_t seen = plans.load(std::memory_order_acquire);
+    if (running.load(std::memory_order_acquire) == 0 || allocated < hard_at.load(std::memory_order_relaxed)) return;
+    sys::futex_wait(&plans, seen, kLongestWait);
+  }
 }
 
 int collect() { return run_and_wait(Reason::kAsked); }
