@@ -29,11 +29,12 @@ int Cycle::run(const CycleClient& client, uintptr_t sp) {
 }
 
 int Cycle::run_stopped(const CycleClient& client, uintptr_t sp, Shadow& shadow) {
-  Roots roots;
-  if (const int error = roots.find(sp); error != 0) return error;
-  if (const int error = shadow.begin(Shadow::Free::kCurrent); error != 0) return error;
-  if (client.at_begin != nullptr) client.at_begin(client.arg, shadow);
   {
+    // Gone before at_end(): who looks for roots once more must not find what this knows of the heap.
+    Roots roots;
+    if (const int error = roots.find(sp); error != 0) return error;
+    if (const int error = shadow.begin(Shadow::Free::kCurrent); error != 0) return error;
+    if (client.at_begin != nullptr) client.at_begin(client.arg, shadow);
     MarkTeam team(shadow, processors_for_marking());
     roots.each(
         {[](void* arg, const void* begin, const void* end) { static_cast<Marker*>(arg)->scan_roots(begin, end); },

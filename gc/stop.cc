@@ -213,7 +213,7 @@ void give_up(int64_t waited) {
     if (r.state.load(std::memory_order_relaxed) != state) continue;
     const TaskState what = task_state(r.id, stop_signal);
     // One of ours, asked while it was being started: the kernel lists it before it says its id.
-    const bool is_ours = os::is_bare_thread(r.id);
+    const bool is_ours = os::is_bare_thread(r.id) || (is_service != nullptr && is_service(r.id));
     if (waited < patience(what) && !is_ours) continue;
     const State given_up = what == TaskState::kEnded || is_ours ? State::kEnded : State::kGivenUp;
     (void)r.state.compare_exchange_strong(state, given_up, std::memory_order_relaxed);
