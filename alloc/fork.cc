@@ -161,6 +161,16 @@ void collect_remote(MCache* mine) {
 
 }  // namespace
 
+void lock_allocator() {
+  const size_t collected = collected_now();
+  each_lock(collected, [](size_t, Lock& lock) { lock.lock(); });
+  collected_held = collected;
+}
+
+void unlock_allocator() {
+  each_lock(collected_held, [](size_t, Lock& lock) { lock.unlock(); });
+}
+
 void fork_prepare() {
   MCache* const mine = current_mcache();
   ForkLocks& locks = fork_locks(mine);

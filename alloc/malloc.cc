@@ -176,14 +176,14 @@ void* reallocate_large(void* p, Span* s, size_t n) {
     } else if (s->kind == SpanKind::kHuge) {
       resized = heap.remap_huge(s, n);
       if (resized == nullptr && heap.release_huge(INT64_MAX) != 0) resized = heap.remap_huge(s, n);
-      if (resized == nullptr) return nullptr;
     }
   }
   if (resized != nullptr) {
     scavenger::poll();
     return resized;
   }
-  if (n < kMinMovableSize) return move_block(p, s->bytes, n);
+  // A huge one that cannot be mapped elsewhere now is copied, if there is memory for two.
+  if (n < kMinMovableSize || s->kind == SpanKind::kHuge) return move_block(p, s->bytes, n);
   // It grows, has no room, and is costly to copy. In a mapping of its own it will never be copied again.
   Span* fresh;
   {

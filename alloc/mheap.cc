@@ -180,6 +180,7 @@ void MHeap::free_pages_of(const Span* s) {
   pagemap::clear(s->start, s->mapped_pages);
   remember_freed(s);
   counters->add_used(0, s->bytes);
+  tell_gone(s->start, s->bytes);
   const PageRun run{arena, arena->page_of(s->start), s->pages()};
   // What was not carved was not touched; but a block that starts in the last mapped page may end in the next ones.
   const size_t touched = s->kind == SpanKind::kLarge ? run.count : s->mapped_pages + kMaxSmallSize / kPageSize;
@@ -225,8 +226,13 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
   const size_t new_bytes = align_up(bytes, kPageSize);
   if (new_bytes == s->bytes) return true;
   if (s->kind == SpanKind::kHuge) {
-    if (!os::resize(s->start, s->bytes, new_bytes)) return false;
     LockGuard guard(lock_);
+    if (observer_ != nullptr && new_bytes < s->bytes) {
+      // The end goes with the rest of it, as if it had not been asked for.
+      os::purge(s->start + new_bytes, s->bytes - new_bytes);
+      return true;
+    }
+    if (!os::resize(s->start, s->bytes, new_bytes)) return false;
     counters->huge_bytes.fetch_add(new_bytes - s->bytes, std::memory_order_relaxed);
     counters->add_used(new_bytes, s->bytes);
     s->bytes = new_bytes;
@@ -238,6 +244,7 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
   const size_t count = s->pages();
   const size_t new_count = new_bytes / kPageSize;
   if (new_count < count) {
+    tell_gone(s->start + new_bytes, s->bytes - new_bytes);
     free_pages({arena, page + new_count, count - new_count}, count - new_count);
   } else {
     const PageRun tail{arena, page + count, new_count - count};
@@ -248,7 +255,9 @@ bool MHeap::resize_in_place(Span* s, size_t bytes) {
     }
   }
   counters->add_used(new_bytes, s->bytes);
+  const bool has_grown = new_bytes > s->bytes;
   s->bytes = new_bytes;
+  if (has_grown && observer_ != nullptr) observer_->grown(observer_->arg, s);
   return true;
 }
 
@@ -382,7 +391,8 @@ size_t MHeap::purge(size_t max_pages) {
 
 void MHeap::release_free_addresses(size_t bytes) {
   LockGuard guard(lock_);
-  if (pages_.free_pages() * kPageSize < bytes) return;
+  // Who pins addresses does not where they may run short.
+  if (observer_ != nullptr || pages_.free_pages() * kPageSize < bytes) return;
   for (size_t a = 0; a < pages_.arena_count(); ++a) {
     Arena* const arena = pages_.arena(a);
     while (arena->longest != 0) {
@@ -404,6 +414,31 @@ void MHeap::release_free_addresses(size_t bytes) {
 size_t MHeap::take_lowest_dirty() {
   LockGuard guard(lock_);
   return pages_.take_lowest_dirty();
+}
+
+// ---- beside the program ---------------------------------------------------------------------------------------
+
+void MHeap::pin_addresses(const HeapObserver* observer) {
+  LockGuard guard(lock_);
+  TRI_ASSERT(observer_ == nullptr);
+  observer_ = observer;
+}
+
+void MHeap::unpin_addresses() {
+  Span* leaving;
+  {
+    LockGuard guard(lock_);
+    observer_ = nullptr;
+    leaving = leaving_;
+    leaving_ = nullptr;
+  }
+  while (leaving != nullptr) {
+    Span* const next = leaving->next;
+    os::unmap(leaving->start, leaving->bytes);
+    LockGuard guard(lock_);
+    free_record(leaving);
+    leaving = next;
+  }
 }
 
 // ---- questions ------------------------------------------------------------------------------------------------

@@ -32,6 +32,15 @@ static_assert(kMinHugeSize / kPageSize <= kArenaPages);
 
 enum class HugePages : uint8_t { kAuto, kAlways, kNever };
 
+/// Told what becomes of spans while somebody reads the heap beside the program. Called with kHeap held.
+struct HeapObserver {
+  /// [start, start + bytes) holds no block any more. Before it can hold another.
+  void (*gone)(void* arg, const char* start, size_t bytes);
+  /// A large block has grown where it stands.
+  void (*grown)(void* arg, const Span* s);
+  void* arg;
+};
+
 class MHeap {
  public:
   /// What has to be there before the first block. False when there is no memory. Any thread; idempotent.
@@ -52,9 +61,10 @@ class MHeap {
   /// Takes the record of a hollow span that no list and no thread knows.
   void drop_hollow(Span* s);
 
-  /// Makes a large or huge block `bytes` long without moving it. False if it cannot be.
+  /// Makes a large or huge block `bytes` long, or longer, without moving it. False if it cannot be.
   [[nodiscard]] bool resize_in_place(Span* s, size_t bytes);
-  /// Makes a huge block `bytes` long, moving it if need be by mapping its pages elsewhere: the new address, or null.
+  /// Makes a huge block `bytes` long, moving it if need be by mapping its pages elsewhere: the new address; or null, without memory, or while
+  /// addresses are pinned.
   [[nodiscard]] void* remap_huge(Span* s, size_t bytes);
   /// A huge block of its own mapping, whatever its size.
   [[nodiscard]] Span* alloc_huge(size_t bytes, size_t alignment);
@@ -90,6 +100,15 @@ class MHeap {
   template <class Fn>
   void each_span(Fn&& fn);
 
+  /// each_span() piece by piece, numbered from 0, so that the lock is held for a short while only. False if there is no such piece.
+  template <class Fn>
+  bool each_span_in(size_t piece, Fn&& fn);
+
+  /// For a collector that reads blocks while the program runs. From pin_addresses() on, nothing that is readable, of all memory in which blocks may
+  /// lie, becomes unreadable, whoever frees it: its contents are given back, its addresses later. One observer at a time; it stays the caller's.
+  void pin_addresses(const HeapObserver* observer);
+  void unpin_addresses();
+
   /// Calls fn(start, bytes) for all memory in which blocks may lie, and in which nothing else does: the same rules.
   template <class Fn>
   void each_range(Fn&& fn);
@@ -101,6 +120,11 @@ class MHeap {
   Lock& lock() { return lock_; }
 
  private:
+  template <class Fn>
+  static void each_span_of(const Arena* arena, Fn&& fn);
+  void tell_gone(const char* start, size_t bytes) {
+    if (observer_ != nullptr) observer_->gone(observer_->arg, start, bytes);
+  }
   [[nodiscard]] PageRun alloc_pages(size_t count, size_t alignment_pages);
   [[nodiscard]] bool ensure_committed(const PageRun& run);
   [[nodiscard]] bool grow(size_t pages);
@@ -137,6 +161,8 @@ class MHeap {
   std::atomic<bool> ready_{false};
   std::atomic<uint64_t> key_state_{0};
   HugePages huge_pages_ = HugePages::kAuto;
+  const HeapObserver* observer_ = nullptr;  // addresses are pinned
+  Span* leaving_ = nullptr;                 // huge, freed while they are
   FreedRange freed_[kFreedRanges] = {};
   size_t next_freed_ = 0;
 };
@@ -144,24 +170,39 @@ class MHeap {
 extern constinit MHeap heap;
 
 template <class Fn>
+void MHeap::each_span_of(const Arena* arena, Fn&& fn) {
+  for (size_t page = 0; page < kArenaPages;) {
+    // A span's first page may be without an entry while nothing is carved; such a span holds no block.
+    Span* const s = pagemap::lookup(arena->address(page));
+    // A huge block may lie where the slot has pages that are not the heap's; it has its own list.
+    if (s == &null_span || s->kind == SpanKind::kHuge) {
+      ++page;
+      continue;
+    }
+    const size_t next = arena->page_of(s->start) + s->pages();
+    fn(s);
+    page = next > page ? next : page + 1;
+  }
+}
+
+template <class Fn>
 void MHeap::each_span(Fn&& fn) {
   LockGuard guard(lock_);
-  for (size_t a = 0; a < pages_.arena_count(); ++a) {
-    Arena* const arena = pages_.arena(a);
-    for (size_t page = 0; page < kArenaPages;) {
-      // A span's first page may be without an entry while nothing is carved; such a span holds no block.
-      Span* const s = pagemap::lookup(arena->address(page));
-      // A huge block may lie where the slot has pages that are not the heap's; it has its own list.
-      if (s == &null_span || s->kind == SpanKind::kHuge) {
-        ++page;
-        continue;
-      }
-      const size_t next = arena->page_of(s->start) + s->pages();
-      fn(s);
-      page = next > page ? next : page + 1;
-    }
-  }
+  for (size_t a = 0; a < pages_.arena_count(); ++a) each_span_of(pages_.arena(a), fn);
   huge_.each([&](Span* s) { fn(s); });
+}
+
+template <class Fn>
+bool MHeap::each_span_in(size_t piece, Fn&& fn) {
+  LockGuard guard(lock_);
+  // The huge ones first: they are no arena's, and arenas are added at the end.
+  if (piece == 0) {
+    huge_.each([&](Span* s) { fn(s); });
+    return true;
+  }
+  if (piece > pages_.arena_count()) return false;
+  each_span_of(pages_.arena(piece - 1), fn);
+  return true;
 }
 
 template <class Fn>

@@ -44,7 +44,7 @@ void* MHeap::remap_huge(Span* s, size_t bytes) {
   auto* place = static_cast<char*>(os::reserve(new_bytes, os::page_size()));
   if (place == nullptr) return nullptr;
   LockGuard guard(lock_);
-  if (!pagemap::prepare(place, kPageSize) || !os::move(s->start, s->bytes, place, new_bytes)) {
+  if (observer_ != nullptr || !pagemap::prepare(place, kPageSize) || !os::move(s->start, s->bytes, place, new_bytes)) {
     os::unmap(place, new_bytes);
     return nullptr;
   }
@@ -76,6 +76,14 @@ void MHeap::unmap_huge(Span* s) {
     LockGuard guard(lock_);
     pagemap::clear(start, 1);
     huge_.remove(s);
+    if (observer_ != nullptr) {
+      tell_gone(start, bytes);
+      s->kind = SpanKind::kNone;
+      s->next = leaving_;
+      leaving_ = s;
+      os::purge(start, bytes);
+      return;
+    }
     free_record(s);
   }
   os::unmap(start, bytes);

@@ -94,10 +94,14 @@ class SlowPath {
 };
 
 /// Called before fork(), and after it on both sides (see fork.cc). Lock-free state and our own locks only.
-/// The first two also by who stops all other threads (gc/): between them nobody holds a lock of the allocator's but the caller.
 void fork_prepare();
 void fork_parent();
 void fork_child();
+
+/// All locks of the allocator, for who stops all other threads (gc/): none of those is then within it. Any thread outside of the allocator, also one
+/// that libc does not know.
+void lock_allocator();
+void unlock_allocator();
 
 }  // namespace tri
 

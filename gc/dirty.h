@@ -56,17 +56,13 @@ class DirtyPages {
   /// written may be lost, and the collector has to stop the program and read everything.
   template <class Fn>
   [[nodiscard]] int harvest(uintptr_t begin, uintptr_t end, Fn&& fn) {
-    begin = align_down(begin, os::page_size());
-    end = align_up(end, os::page_size());
-    const int error = renew(begin, end);
-    if (error != 0) return error < 0 ? error : 0;
-    Run runs[kRuns];
-    for (uintptr_t at = begin; at < end;) {
-      const long n = take(&at, end, runs);
-      if (n < 0) return static_cast<int>(n);
-      for (long i = 0; i < n; ++i) fn(runs[i].begin, runs[i].end, (runs[i].categories & kPresent) != 0);
-    }
-    return 0;
+    return each_run(begin, end, true, fn);
+  }
+  /// The same for the last time: they stay as they are, written, so that the program does not have to fault on them once more. Several threads may
+  /// do this, each with a range of its own.
+  template <class Fn>
+  [[nodiscard]] int harvest_last(uintptr_t begin, uintptr_t end, Fn&& fn) {
+    return each_run(begin, end, false, fn);
   }
   /// Stops watching [begin, end). end() does it for all, unless a child that was forked past the handlers still holds a copy of the descriptor: then
   /// protection lasts as long as that, and the next cycle finds -EBUSY, but for what was unwatched.
@@ -105,8 +101,22 @@ class DirtyPages {
 
   /// Takes in what was mapped since. 0; 1: nothing is mapped there; or an error.
   int renew(uintptr_t begin, uintptr_t end);
-  /// The next runs from *at on, which moves behind what was looked at. Their number, or an error.
-  long take(uintptr_t* at, uintptr_t end, Run* out);
+  /// The next runs from *at on, which moves behind what was looked at; protected again, or not. Their number, or an error.
+  long take(uintptr_t* at, uintptr_t end, bool protect, Run* out);
+  template <class Fn>
+  int each_run(uintptr_t begin, uintptr_t end, bool protect, Fn&& fn) {
+    begin = align_down(begin, os::page_size());
+    end = align_up(end, os::page_size());
+    const int error = renew(begin, end);
+    if (error != 0) return error < 0 ? error : 0;
+    Run runs[kRuns];
+    for (uintptr_t at = begin; at < end;) {
+      const long n = take(&at, end, protect, runs);
+      if (n < 0) return static_cast<int>(n);
+      for (long i = 0; i < n; ++i) fn(runs[i].begin, runs[i].end, (runs[i].categories & kPresent) != 0);
+    }
+    return 0;
+  }
 
   Descriptor faults_;  // the userfaultfd: whose end ends all protection
   Descriptor pages_;   // /proc/self/pagemap

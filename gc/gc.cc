@@ -16,7 +16,6 @@
 #include "gc/leaks.h"
 #include "gc/mark_team.h"
 #include "gc/pacer.h"
-#include "gc/verify.h"
 
 namespace tri::gc {
 namespace {
@@ -79,11 +78,9 @@ void plan() {
 
 struct Run {
   Reason reason;
-  uintptr_t sp;
   Cycle cycle;
   int64_t begin_ns;
   uint64_t heap_before;
-  uint64_t live_before;
 };
 
 void blacken(void* shadow, const Span* s) { static_cast<Shadow*>(shadow)->blacken(s); }
@@ -92,15 +89,12 @@ CycleClient client_of(Run* run) {
   CycleClient c;
   c.arg = run;
   c.at_begin = [](void*, Shadow& shadow) { collected_heap.begin_marking(blacken, &shadow); };
-  c.at_end = [](void* arg, Shadow& shadow) {
-    if constexpr (kVerify) verify_marks(shadow, static_cast<Run*>(arg)->sp);
-    collected_heap.end_marking(shadow);
-  };
+  c.at_end = [](void*, Shadow& shadow) { collected_heap.end_marking(shadow); };
   return c;
 }
 
 void say(const Run& run, int error, int64_t sweep_ns) {
-  const Cycle::Stats& c = run.cycle.stats();
+  const CycleStats& c = run.cycle.stats();
   Line line;
   const auto ms = [&](int64_t ns) -> Line& {
     const uint64_t us = ns < 0 ? 0 : static_cast<uint64_t>(ns) / 1000;
@@ -135,12 +129,13 @@ void say(const Run& run, int error, int64_t sweep_ns) {
     line.bytes(stats.goal_bytes);
   }
   line.text(", ").number(uint64_t{c.markers}).text(c.markers == 1 ? " marker" : " markers");
+  if (c.why_full != 0) line.text(", one stop: error ").number(int64_t{-c.why_full});
   if (c.rounds != 0) line.text(", ").number(uint64_t{c.rounds}).text(" rounds");
   line.text("\n").write_to(2);
 }
 
 void finish(Run& run, int error) {
-  const Cycle::Stats& c = run.cycle.stats();
+  const CycleStats& c = run.cycle.stats();
   const int64_t now = os::now_ns();
   {
     LockGuard guard(state_lock);
@@ -170,7 +165,9 @@ void run_cycle(Reason reason, uintptr_t sp) {
   // What a parent left to its child.
   attached.settle();
   collected_heap.sweep_all();
-  Run run = {reason, sp, {}, os::now_ns(), 0, 0};
+  CycleOptions options;
+  options.verify = kVerify;
+  Run run = {reason, Cycle(options), os::now_ns(), 0};
   if (first_ns == 0) first_ns = run.begin_ns;
   run.heap_before = stats.live_bytes + collected_heap.allocated_bytes() - allocated_before;
   begun.fetch_add(1, std::memory_order_seq_cst);
@@ -190,8 +187,7 @@ void run_on_thread(void* reason) {
   // All thread-local variables are zero here.
   tls_mcache = &empty_mcache;
   tls_cache = &empty_cache;
-  run_cycle(static_cast<Reason>(reinterpret_cast<uintptr_t>(reason)),
-            reinterpret_cast<uintptr_t>(__builtin_frame_address(0)));
+  run_cycle(static_cast<Reason>(reinterpret_cast<uintptr_t>(reason)), 0);
 }
 
 /// False if one runs already.
@@ -301,6 +297,7 @@ CollectorStats get_stats() {
 
 void reset_after_fork() {
   state_lock.reset_after_fork();
+  Cycle::reset_after_fork();
   // The parent's cycle stayed there. What it had to sweep is here as well, and is swept when it is needed, or by the next one.
   running.store(0, std::memory_order_relaxed);
   done.store(begun.load(std::memory_order_relaxed), std::memory_order_relaxed);

@@ -17,7 +17,6 @@
 //   heap       memory that is collected (heap.h; sweep.cc)
 //   pacer      when a cycle is due (pacer.h)
 //   cycle      one marking (cycle.h)
-//   verify     marks again, simply, and compares (verify.h)
 //
 // Phases of the mode:
 //

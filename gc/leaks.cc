@@ -8,6 +8,7 @@
 #include "alloc/thread.h"
 #include "gc/mark_team.h"
 #include "gc/marker.h"
+#include "gc/own_map.h"
 #include "gc/peek.h"
 #include "gc/roots.h"
 #include "gc/shadow.h"
@@ -34,13 +35,13 @@ void each_word(const Leak& leak, Fn&& fn) {
 }  // namespace
 
 Leaks::~Leaks() {
-  if (leaks_ != nullptr) os::unmap(leaks_, array_bytes(room_));
+  if (leaks_ != nullptr) unmap_own(leaks_, array_bytes(room_));
 }
 
 int Leaks::find(uintptr_t sp) {
   if (in_slow_path()) return -EAGAIN;
   // Nobody is within the allocator when the world stops, so that its lists can be read, and its locks are free.
-  if (const int error = stop_world(fork_prepare, fork_parent); error != 0) return error;
+  if (const int error = stop_world(lock_allocator, unlock_allocator); error != 0) return error;
   const int error = find_stopped(sp);
   unstopped_ = unstopped_count();
   resume_world();
@@ -79,7 +80,7 @@ int Leaks::list_lost(Shadow& shadow) {
   size_t n = 0;
   shadow.each_unmarked([&](const Ref& r) { n += !is_no_leak(r); });
   if (n == 0) return 0;
-  leaks_ = static_cast<Leak*>(os::map(array_bytes(n), os::page_size()));
+  leaks_ = static_cast<Leak*>(map_own(array_bytes(n), os::page_size()));
   if (leaks_ == nullptr) return -ENOMEM;
   shadow.each_unmarked([&](const Ref& r) {
     if (is_no_leak(r)) {

@@ -3,6 +3,7 @@
 
 #include "alloc/base/sys.h"
 #include "alloc/os/os.h"
+#include "gc/own_map.h"
 #include "tri_arch.h"
 
 namespace tri::gc {
@@ -17,7 +18,7 @@ MarkQueue::~MarkQueue() {
   TRI_ASSERT(head_ == nullptr);
   while (slabs_ != nullptr) {
     Slab* const next = slabs_->next;
-    os::unmap(slabs_, kSlabBytes);
+    unmap_own(slabs_, kSlabBytes);
     slabs_ = next;
   }
 }
@@ -103,7 +104,7 @@ void MarkQueue::leave(unsigned count) {
 }
 
 bool MarkQueue::add_slab() {
-  auto* const slab = static_cast<char*>(os::map(kSlabBytes, os::page_size()));
+  auto* const slab = static_cast<char*>(map_own(kSlabBytes, os::page_size()));
   if (slab == nullptr) return false;
   slabs_ = ::new (slab) Slab{slabs_};
   // The first chunk's place is the slab's own.

@@ -26,12 +26,15 @@ class MarkTeam {
                : markers > kMost ? kMost
                                  : markers),
         own_(shadow, queue_) {}
+  ~MarkTeam();
   MarkTeam(const MarkTeam&) = delete;
   MarkTeam& operator=(const MarkTeam&) = delete;
 
   Marker& own() { return own_; }
-  /// Once.
-  void drain();
+  /// Has the others ready, on their threads, so that drain() need not: where it must be short. Once, or not at all.
+  void start();
+  /// Once. Each marker calls before(arg, marker) first, if it is not null: to take its part of what is to be looked at.
+  void drain(void (*before)(void* arg, Marker& marker) = nullptr, void* arg = nullptr);
 
   /// Of all of them, after drain().
   uint64_t blocks() const { return own_.blocks() + others_blocks_.load(std::memory_order_relaxed); }
@@ -42,11 +45,16 @@ class MarkTeam {
  private:
   static constexpr unsigned kMost = Workers::kMost + 1;
   static void work(void* team, unsigned index);
+  void wait_for_drain();
 
   const Shadow& shadow_;
   MarkQueue queue_;
   Marker own_;
+  Workers workers_;
+  std::atomic<uint32_t> drains_{0};  // 1 from drain() on; futex of the others
   unsigned markers_ = 1;
+  void (*before_)(void* arg, Marker& marker) = nullptr;
+  void* before_arg_ = nullptr;
   std::atomic<uint64_t> others_blocks_{0};
   std::atomic<uint64_t> others_bytes_{0};
 };

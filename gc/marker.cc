@@ -137,6 +137,121 @@ void Marker::add_roots(const void* begin, const void* end) {
   if (first < last && !push({first, last - first})) scan_roots(begin, end);
 }
 
+// ---- what was written ------------------------------------------------------------------------------------------------
+
+template <bool kAlone>
+void Marker::grey_again(Shadow::Unit u, uint64_t slots) {
+  MarkUnit* const m = shadow_.unit(u);
+  uint64_t marked = m->marks.load(std::memory_order_relaxed) & slots;
+  if (marked == 0) return;
+  // Of several markers one may see the bit in neither word: it makes it grey as well, and whoever takes it scans it once.
+  if constexpr (kAlone) {
+    m->marks.store(m->marks.load(std::memory_order_relaxed) & ~marked, std::memory_order_relaxed);
+  } else {
+    marked &= m->marks.fetch_and(~marked, std::memory_order_relaxed);
+    if (marked == 0) return;
+  }
+  const auto count = static_cast<uint64_t>(std::popcount(marked));
+  blocks_ -= count;  // counted when it is scanned; the sum over all markers comes out right
+  bytes_ -= count * shadow_.blocks_of(u).bytes;
+  if (set_bits<kAlone>(m->grey, marked) == 0 && TRI_UNLIKELY(!push({u, 0}))) queue_.note_lost();
+}
+
+template <bool kAlone>
+void Marker::add_written_as(uintptr_t begin, uintptr_t end) {
+  while (begin < end) {
+    uintptr_t until = end;
+    const Shadow::Part part = shadow_.part_at(begin, &until);
+    switch (part.kind) {
+      case Shadow::Part::kNone:
+        add_roots(reinterpret_cast<void*>(begin), reinterpret_cast<void*>(until));
+        break;
+      case Shadow::Part::kPointerFree:
+        break;
+      case Shadow::Part::kSmall:
+        for (Shadow::Unit u = Shadow::unit_of(part.first); u <= Shadow::unit_of(part.last); ++u) {
+          uint64_t slots = ~uint64_t{0};
+          if (u == Shadow::unit_of(part.first)) slots &= ~uint64_t{0} << (part.first % 64);
+          if (u == Shadow::unit_of(part.last)) slots &= ~uint64_t{0} >> (63 - part.last % 64);
+          grey_again<kAlone>(u, slots);
+        }
+        break;
+      case Shadow::Part::kLarge:
+        // Of a block that is not marked yet, all is scanned when it is.
+        if ((shadow_.unit(Shadow::unit_of(part.first))->marks.load(std::memory_order_relaxed) & 1) != 0) {
+          add_roots(reinterpret_cast<void*>(begin), reinterpret_cast<void*>(until));
+        }
+        break;
+    }
+    begin = until;
+  }
+}
+
+void Marker::add_written(uintptr_t begin, uintptr_t end) {
+  if (queue_.markers() == 1) {
+    add_written_as<true>(begin, end);
+  } else {
+    add_written_as<false>(begin, end);
+  }
+}
+
+/// What differs from the copy. Whole words: memory of a page or a block.
+template <bool kAlone>
+void Marker::scan_changed(uintptr_t begin, uintptr_t end, uintptr_t* copy) {
+  const auto* const words = reinterpret_cast<const uintptr_t*>(begin);
+  uintptr_t* const before = copy + begin % os::page_size() / sizeof(uintptr_t);
+  const size_t n = (end - begin) / sizeof(uintptr_t);
+  for (size_t i = 0; i < n; ++i) {
+    const uintptr_t word = peek(&words[i]);
+    if (TRI_LIKELY(word == before[i])) continue;
+    before[i] = word;
+    candidate<kAlone>(word);
+  }
+}
+
+template <bool kAlone>
+void Marker::scan_written_as(uintptr_t begin, uintptr_t end, uintptr_t* copy) {
+  while (begin < end) {
+    uintptr_t until = end;
+    const Shadow::Part part = shadow_.part_at(begin, &until);
+    switch (part.kind) {
+      case Shadow::Part::kNone:
+        scan_changed<kAlone>(begin, until, copy);
+        break;
+      case Shadow::Part::kPointerFree:
+        break;
+      case Shadow::Part::kSmall:
+        for (Shadow::Unit u = Shadow::unit_of(part.first); u <= Shadow::unit_of(part.last); ++u) {
+          const Shadow::Blocks b = shadow_.blocks_of(u);
+          uint64_t marked = shadow_.unit(u)->marks.load(std::memory_order_relaxed);
+          if (u == Shadow::unit_of(part.first)) marked &= ~uint64_t{0} << (part.first % 64);
+          if (u == Shadow::unit_of(part.last)) marked &= ~uint64_t{0} >> (63 - part.last % 64);
+          for (; marked != 0; marked &= marked - 1) {
+            const auto at = reinterpret_cast<uintptr_t>(b.at(static_cast<unsigned>(std::countr_zero(marked))));
+            const uintptr_t from = at < begin ? begin : at;
+            const uintptr_t to = at + b.bytes < until ? at + b.bytes : until;
+            if (from < to) scan_changed<kAlone>(from, to, copy);
+          }
+        }
+        break;
+      case Shadow::Part::kLarge:
+        if ((shadow_.unit(Shadow::unit_of(part.first))->marks.load(std::memory_order_relaxed) & 1) != 0) {
+          scan_changed<kAlone>(begin, until, copy);
+        }
+        break;
+    }
+    begin = until;
+  }
+}
+
+void Marker::scan_written(uintptr_t begin, uintptr_t end, uintptr_t* copy) {
+  if (queue_.markers() == 1) {
+    scan_written_as<true>(begin, end, copy);
+  } else {
+    scan_written_as<false>(begin, end, copy);
+  }
+}
+
 // ---- units --------------------------------------------------------------------------------------------------------
 
 template <bool kAlone>

@@ -44,6 +44,11 @@ class Marker {
   void add_roots(const void* begin, const void* end);
   /// The same, of memory that is gone after the call.
   void scan_roots(const void* begin, const void* end);
+  /// [begin, end) of the heap may have changed since it was scanned: marked blocks in it are scanned again, and so is all that is no block of the
+  /// tables. The same rules as for add_roots().
+  void add_written(uintptr_t begin, uintptr_t end);
+  /// The same of a page or less of it, at once; `copy` is the page's (page_copies.h).
+  void scan_written(uintptr_t begin, uintptr_t end, uintptr_t* copy);
   /// The contents of a block, whether it is marked or not.
   void add_block(const Ref& r) { add_roots(r.start, r.start + r.bytes); }
   /// Follows all that was added, by this marker and the others of the queue, all of which must call it. Everything reachable is marked then.
@@ -93,6 +98,14 @@ class Marker {
   void flush_blocks();
   template <bool kAlone>
   void scan_piece(const char* begin, size_t bytes);
+  template <bool kAlone>
+  void grey_again(Shadow::Unit u, uint64_t slots);
+  template <bool kAlone>
+  void add_written_as(uintptr_t begin, uintptr_t end);
+  template <bool kAlone>
+  void scan_written_as(uintptr_t begin, uintptr_t end, uintptr_t* copy);
+  template <bool kAlone>
+  void scan_changed(uintptr_t begin, uintptr_t end, uintptr_t* copy);
   template <bool kAlone>
   void search();
   template <bool kAlone>

@@ -11,6 +11,7 @@
 #include "alloc/base/bits.h"
 #include "alloc/base/line_reader.h"
 #include "alloc/os/os.h"
+#include "gc/own_map.h"
 #include "tri_arch.h"
 
 namespace tri::gc {
@@ -96,7 +97,7 @@ int MemoryMap::read() {
   }
   const size_t room = lines + 16;  // this very mapping, and what it may divide
   bytes_ = align_up(room * sizeof(Mapping), os::page_size());
-  mappings_ = static_cast<Mapping*>(os::map(bytes_, os::page_size()));
+  mappings_ = static_cast<Mapping*>(map_own(bytes_, os::page_size()));
   if (mappings_ == nullptr) return -ENOMEM;
   const auto own = reinterpret_cast<uintptr_t>(mappings_);
   LineReader maps("/proc/self/maps");
@@ -117,7 +118,7 @@ int MemoryMap::read() {
 }
 
 void MemoryMap::release() {
-  if (mappings_ != nullptr) os::unmap(mappings_, bytes_);
+  if (mappings_ != nullptr) unmap_own(mappings_, bytes_);
   mappings_ = nullptr;
   count_ = 0;
 }
@@ -189,9 +190,16 @@ bool PageReader::next_listed(const Mapping& m, uintptr_t* at, uintptr_t end, Run
   return out->begin != 0;
 }
 
-size_t PageReader::copy(uintptr_t from, size_t bytes) {
-  const long n = read_at(memory_, copy_, bytes, from);
+size_t PageReader::read(uintptr_t from, char* to, size_t bytes) {
+  const long n = read_at(memory_, to, bytes, from);
   return n > 0 ? static_cast<size_t>(n) : 0;
+}
+
+MemoryCopier::~MemoryCopier() { unmap_own_array(buffer_, kBytes); }
+
+int MemoryCopier::open() {
+  buffer_ = map_own_array<char>(kBytes);
+  return buffer_ == nullptr ? -ENOMEM : PageReader::open();
 }
 
 }  // namespace tri::gc

@@ -61,42 +61,80 @@ class PageReader {
   /// in memory just now, in a copy that is gone after the call.
   template <class Fn>
   void each_written(const Mapping& m, uintptr_t begin, uintptr_t end, Fn&& fn) {
+    each_run(m, begin, end, [&](const Run& run) {
+      if (run.present) {
+        fn(reinterpret_cast<const char*>(run.begin), reinterpret_cast<const char*>(run.end));
+      } else {
+        each_copy_by(copy_, sizeof copy_, run.begin, run.end, fn);
+      }
+    });
+  }
+
+ protected:
+  struct Run {
+    uintptr_t begin;
+    uintptr_t end;
+    bool present;
+  };
+  template <class Fn>
+  void each_run(const Mapping& m, uintptr_t begin, uintptr_t end, Fn&& fn) {
     const size_t page = os::page_size();
     for (uintptr_t at = align_down(begin, page); at < end;) {
       Run run;
       if (!next_run(m, &at, align_up(end, page), &run)) return;
       if (run.begin < begin) run.begin = begin;
       if (run.end > end) run.end = end;
-      if (run.present) {
-        fn(reinterpret_cast<const char*>(run.begin), reinterpret_cast<const char*>(run.end));
-        continue;
-      }
-      for (uintptr_t from = run.begin; from < run.end; from += kCopyBytes) {
-        const size_t bytes = run.end - from < kCopyBytes ? run.end - from : kCopyBytes;
-        const size_t n = copy(from, bytes);
-        if (n != 0) fn(copy_, copy_ + n);
-      }
+      fn(run);
+    }
+  }
+  /// Calls fn(from, to) for [begin, end) by copies of so many bytes; what cannot be read is left out.
+  template <class Fn>
+  void each_copy_by(char* buffer, size_t size, uintptr_t begin, uintptr_t end, Fn&& fn) {
+    while (begin < end) {
+      const size_t n = read(begin, buffer, end - begin < size ? end - begin : size);
+      if (n != 0) fn(static_cast<const char*>(buffer), static_cast<const char*>(buffer + n));
+      begin = n != 0 ? begin + n : align_down(begin, os::page_size()) + os::page_size();
     }
   }
 
  private:
-  struct Run {
-    uintptr_t begin;
-    uintptr_t end;
-    bool present;
-  };
   static constexpr size_t kCopyBytes = 4096;
 
   /// The next written pages from *at on, which moves behind them; false if there are none.
   bool next_run(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
   bool next_scanned(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
   bool next_listed(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out);
-  size_t copy(uintptr_t from, size_t bytes);
+  size_t read(uintptr_t from, char* to, size_t bytes);
 
   int pages_ = -1;   // /proc/self/pagemap
   int memory_ = -1;  // /proc/self/mem
   bool can_scan_ = true;
   alignas(16) char copy_[kCopyBytes];
+};
+
+/// The same while the program runs and may unmap what is being read: by copies alone.
+class MemoryCopier : private PageReader {
+ public:
+  MemoryCopier() = default;
+  ~MemoryCopier();
+
+  /// 0, the errors of PageReader::open(), or -ENOMEM.
+  [[nodiscard]] int open();
+  /// Calls fn(begin, end) with copies of all that the process may have written to, of a mapping.
+  template <class Fn>
+  void each_written(const Mapping& m, uintptr_t begin, uintptr_t end, Fn&& fn) {
+    each_run(m, begin, end, [&](const Run& run) { each(run.begin, run.end, fn); });
+  }
+  /// The same of all that can be read.
+  template <class Fn>
+  void each(uintptr_t begin, uintptr_t end, Fn&& fn) {
+    each_copy_by(buffer_, kBytes, begin, end, fn);
+  }
+
+ private:
+  // A call costs as much as copying some pages.
+  static constexpr size_t kBytes = 64 * 1024;
+  char* buffer_ = nullptr;
 };
 
 }  // namespace tri::gc

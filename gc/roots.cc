@@ -11,6 +11,7 @@
 #include "alloc/os/os.h"
 #include "alloc/own_memory.h"
 #include "alloc/persistent.h"
+#include "gc/own_map.h"
 
 namespace tri::gc {
 namespace {
@@ -28,16 +29,6 @@ struct Registered {
   std::atomic<uintptr_t> end;
 };
 constinit std::atomic<Registered*> registered{nullptr};
-
-template <class T>
-T* map_array(size_t n) {
-  return static_cast<T*>(os::map(align_up(n * sizeof(T), os::page_size()), os::page_size()));
-}
-
-template <class T>
-void unmap_array(T* p, size_t n) {
-  if (p != nullptr) os::unmap(p, align_up(n * sizeof(T), os::page_size()));
-}
 
 }  // namespace
 
@@ -77,8 +68,8 @@ int remove_root_range(const void* begin) {
 // ---- finding ------------------------------------------------------------------------------------------------------
 
 Roots::~Roots() {
-  unmap_array(excluded_, excluded_room_);
-  unmap_array(sps_, sp_room_);
+  unmap_own_array(excluded_, excluded_room_);
+  unmap_own_array(sps_, sp_room_);
 }
 
 int Roots::find(uintptr_t own_sp) {
@@ -95,14 +86,15 @@ int Roots::collect_excluded() {
   const auto each = [](auto&& fn) {
     heap.each_range(fn);
     for (const own_memory::Region* r = own_memory::first(); r != nullptr; r = r->next) fn(r->start, r->bytes);
+    each_own_map(fn);
   };
   each([&](const char*, size_t) { ++n; });
-  excluded_room_ = n + 1;
-  excluded_ = map_array<Range>(excluded_room_);
+  excluded_room_ = n + 2;  // this array's own mapping as well
+  excluded_ = map_own_array<Range>(excluded_room_);
   if (excluded_ == nullptr) return -ENOMEM;
   each([&](const char* start, size_t bytes) {
     const auto begin = reinterpret_cast<uintptr_t>(start);
-    if (excluded_count_ < n) excluded_[excluded_count_++] = {begin, begin + bytes};
+    if (excluded_count_ < excluded_room_) excluded_[excluded_count_++] = {begin, begin + bytes};
   });
   std::sort(excluded_, excluded_ + excluded_count_, [](const Range& a, const Range& b) { return a.begin < b.begin; });
   return 0;
@@ -110,7 +102,7 @@ int Roots::collect_excluded() {
 
 int Roots::collect_threads() {
   sp_room_ = stopped_count() + 1;
-  sps_ = map_array<StackPointer>(sp_room_);
+  sps_ = map_own_array<StackPointer>(sp_room_);
   if (sps_ == nullptr) return -ENOMEM;
   sps_[sp_count_++] = {own_sp_, reinterpret_cast<uintptr_t>(__builtin_thread_pointer())};
   each_stopped([&](const StoppedThread& t) {
@@ -143,19 +135,34 @@ uintptr_t Roots::dead_until(const Mapping* m) const {
 
 // ---- visiting -----------------------------------------------------------------------------------------------------
 
-/// [begin, end of the mapping) without what is excluded.
-void Roots::each_in(const Mapping& m, uintptr_t begin, const RootVisitor& visitor) {
-  const auto visit = [&](const char* from, const char* to) { visitor.visit(from, to); };
+/// Calls fn(begin, end) for a mapping without what is excluded.
+template <class Fn>
+void Roots::each_part_of(const Mapping& m, Fn&& fn) const {
   // The first that ends behind the begin; they do not overlap.
-  const Range* x = std::lower_bound(excluded_, excluded_ + excluded_count_, begin,
+  uintptr_t at = m.begin;
+  const Range* x = std::lower_bound(excluded_, excluded_ + excluded_count_, at,
                                     [](const Range& r, uintptr_t p) { return r.end <= p; });
-  for (uintptr_t at = begin; at < m.end; ++x) {
+  for (; at < m.end; ++x) {
     const bool any = x != excluded_ + excluded_count_ && x->begin < m.end;
     const uintptr_t until = any ? x->begin : m.end;
-    if (at < until) reader_.each_written(m, at, until, visit);
+    if (at < until) fn(at, until);
     if (!any) return;
     at = x->end;
   }
+}
+
+void Roots::each_part(const PartVisitor& visitor) const {
+  for (const Mapping* m = map_.begin(); m != map_.end(); ++m) {
+    if (!m->readable) continue;
+    const uintptr_t live = dead_until(m);
+    each_part_of(*m, [&](uintptr_t begin, uintptr_t end) {
+      visitor.fn(visitor.arg, {*m, begin, end, live < begin ? begin : live < end ? live : end});
+    });
+  }
+}
+
+void Roots::each_written(const Mapping& m, uintptr_t begin, uintptr_t end, const RootVisitor& visitor) {
+  reader_.each_written(m, begin, end, [&](const char* from, const char* to) { visitor.visit(from, to); });
 }
 
 void Roots::visit_threads(const RootVisitor& visitor) const {
@@ -171,16 +178,24 @@ void Roots::visit_threads(const RootVisitor& visitor) const {
   visitor.visit(stacks, stacks + 2);
 }
 
-void Roots::each(const RootVisitor& visitor) {
-  visit_threads(visitor);
-  for (const Mapping* m = map_.begin(); m != map_.end(); ++m) {
-    if (m->readable) each_in(*m, dead_until(m), visitor);
-  }
+void Roots::visit_registered(const RootVisitor& visitor) const {
   for (const Registered* r = registered.load(std::memory_order_acquire); r != nullptr; r = r->next) {
     const uintptr_t begin = r->begin.load(std::memory_order_acquire);
     if (begin > 1)
       visitor.visit(reinterpret_cast<void*>(begin), reinterpret_cast<void*>(r->end.load(std::memory_order_relaxed)));
   }
+}
+
+void Roots::each(const RootVisitor& visitor) {
+  visit_threads(visitor);
+  for (const Mapping* m = map_.begin(); m != map_.end(); ++m) {
+    if (!m->readable) continue;
+    const uintptr_t live = dead_until(m);
+    each_part_of(*m, [&](uintptr_t begin, uintptr_t end) {
+      if (live < end) each_written(*m, begin < live ? live : begin, end, visitor);
+    });
+  }
+  visit_registered(visitor);
   each_other(visitor);
 }
 

@@ -42,6 +42,18 @@ struct RootVisitor {
   void visit(const void* begin, const void* end) const { fn(arg, begin, end); }
 };
 
+/// A part of a mapping that holds roots. Most of it may never have been written to.
+struct RootPart {
+  Mapping mapping;
+  uintptr_t begin;
+  uintptr_t end;
+  uintptr_t live;  // what lies below is dead: a stack's
+};
+struct PartVisitor {
+  void (*fn)(void* arg, const RootPart& part);
+  void* arg;
+};
+
 class Roots;
 /// Visits what only that part knows of. Runs while the world stands still: no locks, no allocation.
 using OtherRoots = void (*)(const Roots& roots, const RootVisitor& visitor);
@@ -50,11 +62,17 @@ void set_other_roots(OtherRoots others);
 class Roots {
  public:
   /// Looks where they are. 0, -ENOMEM, or the errors of PageReader::open(). While the world stands still, and before the collector maps anything else for the cycle.
-  /// Of the caller's stack, what lies from own_sp on is a root: above the collector's frames, which hold all kinds of addresses.
+  /// Of the caller's stack, what lies from own_sp on is a root: above the collector's frames, which hold all kinds of addresses. 0 for a thread of the
+  /// collector's own.
   [[nodiscard]] int find(uintptr_t own_sp);
   /// Visits all of them.
   void each(const RootVisitor& visitor);
-  /// Those of other parts alone.
+  /// What each() is made of, for who has his own way to read mappings: registers, and what the program registered; the mappings' parts, and what of one
+  /// was written to; those of other parts of the library alone.
+  void visit_threads(const RootVisitor& visitor) const;
+  void visit_registered(const RootVisitor& visitor) const;
+  void each_part(const PartVisitor& visitor) const;
+  void each_written(const Mapping& m, uintptr_t begin, uintptr_t end, const RootVisitor& visitor);
   void each_other(const RootVisitor& visitor) const;
   ~Roots();
   Roots() = default;
@@ -77,8 +95,8 @@ class Roots {
   int collect_excluded();
   int collect_threads();
   uintptr_t dead_until(const Mapping* m) const;
-  void each_in(const Mapping& m, uintptr_t begin, const RootVisitor& visitor);
-  void visit_threads(const RootVisitor& visitor) const;
+  template <class Fn>
+  void each_part_of(const Mapping& m, Fn&& fn) const;
 
   MemoryMap map_;
   PageReader reader_;

@@ -7,6 +7,7 @@
 #include "alloc/counters.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
+#include "gc/own_map.h"
 
 namespace tri::gc {
 namespace {
@@ -22,10 +23,10 @@ constexpr size_t kWorthHugePages = size_t{128} << 20;
 // Readable, and zero, everywhere; to be committed where it is written.
 void* map_sparse(size_t bytes) {
   const bool huge = counters->arena_bytes.load(std::memory_order_relaxed) >= kWorthHugePages;
-  void* const p = os::reserve(bytes, huge ? kHugePage : os::page_size());
+  void* const p = reserve_own(bytes, huge ? kHugePage : os::page_size());
   if (huge && p != nullptr) os::advise_huge(p, bytes, 1);
   if (p == nullptr || os::make_readable(p, bytes)) return p;
-  os::unmap(p, bytes);
+  unmap_own(p, bytes);
   return nullptr;
 }
 
@@ -54,7 +55,7 @@ bool Shadow::reserve() {
   base_ = pagemap::near_base;
   pages_ = pagemap::near_pages;
   if (pages_ == 0) return true;  // nothing was ever allocated
-  infos_ = static_cast<uint32_t*>(map_sparse(table_bytes(pages_ * kInfoBytes)));
+  infos_ = static_cast<std::atomic<uint32_t>*>(map_sparse(table_bytes(pages_ * kInfoBytes)));
   units_ = static_cast<MarkUnit*>(map_sparse(table_bytes(pages_ * kUnitBytes)));
   return infos_ != nullptr && units_ != nullptr;
 }
@@ -112,14 +113,58 @@ int Shadow::begin(Free free) {
   return -ENOMEM;
 }
 
+int Shadow::build() {
+  bool done = pages_ != 0;
+  for (size_t piece = 0; done; ++piece) {
+    const bool any = heap.each_span_in(piece, [&](Span* s) {
+      if (!done || s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return;
+      done = add(s);
+    });
+    if (!any) return 0;
+  }
+  return -ENOMEM;
+}
+
+void Shadow::forget(const char* start, size_t bytes) {
+  const auto at = reinterpret_cast<uintptr_t>(start);
+  const size_t page = (at - base_) >> kPageShift;
+  for (size_t i = page; i < page + (bytes >> kPageShift) && i < pages_; ++i) {
+    // Where nothing was written, the table may not be writable.
+    if (infos_[i].load(std::memory_order_relaxed) != 0) infos_[i].store(0, std::memory_order_relaxed);
+  }
+  for (size_t i = 0; i < far_count_; ++i) {
+    FarSpan& f = far_[i];
+    if (f.start < at + bytes && at < f.end) std::atomic_ref<bool>(f.gone).store(true, std::memory_order_relaxed);
+  }
+}
+
+void Shadow::grow(const Span* s) {
+  const size_t page = (reinterpret_cast<uintptr_t>(s->start) - base_) >> kPageShift;
+  // One that is not in the tables stays out.
+  if (page >= pages_ || infos_[page].load(std::memory_order_relaxed) == 0) return;
+  if (page + s->pages() > pages_ || s->pages() > kIndexMask || !add(s)) incomplete_ = true;
+}
+
+void Shadow::clear_marks() {
+  each_unit([this](Unit u, uint64_t, bool) {
+    MarkUnit* const m = unit(u);
+    m->marks.store(0, std::memory_order_relaxed);
+    m->grey.store(0, std::memory_order_relaxed);
+  });
+  for (size_t i = 0; i < outside_count_; ++i) {
+    outside_[i].unit.marks.store(0, std::memory_order_relaxed);
+    outside_[i].unit.grey.store(0, std::memory_order_relaxed);
+  }
+}
+
 void Shadow::end() {
   for (size_t i = 0; i < far_count_; ++i) {
     const FarSpan& f = far_[i];
-    os::unmap(f.units, table_bytes(far_units(f.info) * sizeof(MarkUnit)));
+    unmap_own(f.units, table_bytes(far_units(f.info) * sizeof(MarkUnit)));
   }
-  if (far_ != nullptr) os::unmap(far_, table_bytes(far_room_ * sizeof(FarSpan)));
-  if (infos_ != nullptr) os::unmap(infos_, table_bytes(pages_ * kInfoBytes));
-  if (units_ != nullptr) os::unmap(units_, table_bytes(pages_ * kUnitBytes));
+  if (far_ != nullptr) unmap_own(far_, table_bytes(far_room_ * sizeof(FarSpan)));
+  if (infos_ != nullptr) unmap_own(infos_, table_bytes(pages_ * kInfoBytes));
+  if (units_ != nullptr) unmap_own(units_, table_bytes(pages_ * kUnitBytes));
   *this = Shadow();
 }
 
@@ -143,7 +188,9 @@ bool Shadow::add(const Span* s) {
       (small ? s->size_class + 1u : kLarge) << kIndexBits | (s->pointer_free ? kPointerFreeInfo : uint32_t{0});
   if (page >= pages_ || page + pages > pages_ || pages > kIndexMask) return add_far(s, info);
   if (!commit(page, pages)) return false;
-  for (size_t i = 0; i < pages; ++i) infos_[page + i] = info | static_cast<uint32_t>(i);
+  for (size_t i = 0; i < pages; ++i) {
+    infos_[page + i].store(info | static_cast<uint32_t>(i), std::memory_order_relaxed);
+  }
   // See blocks_of().
   if (!small) units_[page * kPageUnits + 1].marks.store(s->bytes, std::memory_order_relaxed);
   return true;
@@ -152,19 +199,19 @@ bool Shadow::add(const Span* s) {
 bool Shadow::add_far(const Span* s, uint32_t info) {
   if (far_count_ == far_room_) {
     const size_t room = far_room_ == 0 ? os::page_size() / sizeof(FarSpan) : 2 * far_room_;
-    auto* const larger = static_cast<FarSpan*>(os::map(table_bytes(room * sizeof(FarSpan)), os::page_size()));
+    auto* const larger = static_cast<FarSpan*>(map_own(table_bytes(room * sizeof(FarSpan)), os::page_size()));
     if (larger == nullptr) return false;
     for (size_t i = 0; i < far_count_; ++i) larger[i] = far_[i];
-    if (far_ != nullptr) os::unmap(far_, table_bytes(far_room_ * sizeof(FarSpan)));
+    if (far_ != nullptr) unmap_own(far_, table_bytes(far_room_ * sizeof(FarSpan)));
     far_ = larger;
     far_room_ = room;
   }
-  auto* const units = static_cast<MarkUnit*>(os::map(table_bytes(far_units(info) * sizeof(MarkUnit)), os::page_size()));
+  auto* const units = static_cast<MarkUnit*>(map_own(table_bytes(far_units(info) * sizeof(MarkUnit)), os::page_size()));
   if (units == nullptr) return false;
   const auto start = reinterpret_cast<uintptr_t>(s->start);
   size_t i = far_count_++;
   for (; i > 0 && far_[i - 1].start > start; --i) far_[i] = far_[i - 1];
-  far_[i] = {start, start + s->bytes, info, units};
+  far_[i] = {start, start + s->bytes, info, false, units};
   return true;
 }
 
@@ -172,7 +219,7 @@ bool Shadow::add_far(const Span* s, uint32_t info) {
 MarkUnit* Shadow::units_of(const Span* s) const {
   const auto start = reinterpret_cast<uintptr_t>(s->start);
   const size_t page = (start - base_) >> kPageShift;
-  if (page < pages_ && infos_[page] != 0) return &units_[page * kPageUnits];
+  if (page < pages_ && infos_[page].load(std::memory_order_relaxed) != 0) return &units_[page * kPageUnits];
   for (size_t i = 0; i < far_count_; ++i) {
     if (far_[i].start == start) return far_[i].units;
   }
@@ -200,6 +247,46 @@ void Shadow::blacken(const Span* s) {
   FreeFinder(mark).add(s);
 }
 
+Shadow::Part Shadow::part_at(uintptr_t at, uintptr_t* end) const {
+  const size_t page = (at - base_) >> kPageShift;
+  if (page >= pages_) return far_part_at(at, end);
+  const uint32_t info = infos_[page].load(std::memory_order_relaxed);
+  const uintptr_t next_page = base_ + ((page + 1) << kPageShift);
+  if (next_page < *end) *end = next_page;
+  if (info == 0) return {Part::kNone, 0, 0};
+  if ((info & kPointerFreeInfo) != 0) return {Part::kPointerFree, 0, 0};
+  const Layout& layout = layouts_[info >> kIndexBits];
+  const uint64_t first_page = page - (info & kIndexMask);
+  return part_of(layout, base_ + (first_page << kPageShift), first_page * kPageSlots, at, *end);
+}
+
+Shadow::Part Shadow::part_of(const Layout& layout, uintptr_t span, Slot slots, uintptr_t at, uintptr_t end) {
+  if (layout.bytes == 0) return {Part::kLarge, slots, slots};
+  const uintptr_t blocks = span + layout.first;
+  // What lies before the first block, or behind the last, is nobody's.
+  if (end <= blocks || at >= blocks + layout.length) return {Part::kPointerFree, 0, 0};
+  const uint64_t first = at < blocks ? 0 : at - blocks;
+  const uint64_t last = (end - blocks < layout.length ? end - blocks : layout.length) - 1;
+  return {Part::kSmall, slots + ((first * layout.reciprocal) >> 32), slots + ((last * layout.reciprocal) >> 32)};
+}
+
+Shadow::Part Shadow::far_part_at(uintptr_t at, uintptr_t* end) const {
+  // The window may begin in between.
+  if (at < base_ && base_ < *end) *end = base_;
+  for (size_t i = 0; i < far_count_; ++i) {
+    const FarSpan& f = far_[i];
+    if (f.end <= at || f.is_gone()) continue;
+    if (f.start > at) {
+      if (f.start < *end) *end = f.start;
+      break;
+    }
+    if (f.end < *end) *end = f.end;
+    if ((f.info & kPointerFreeInfo) != 0) return {Part::kPointerFree, 0, 0};
+    return part_of(layouts_[f.info >> kIndexBits], f.start, (kFar + (i << kFarShift)) << kUnitShift, at, *end);
+  }
+  return {Part::kNone, 0, 0};
+}
+
 size_t Shadow::far_units(uint32_t info) {
   const size_t n = units_in(layouts_[(info & ~kPointerFreeInfo) >> kIndexBits]);
   return n < 2 ? 2 : n;  // see blocks_of()
@@ -217,6 +304,7 @@ bool Shadow::find_far(uintptr_t word, Slot* out) const {
   }
   if (low == far_count_ || word < far_[low].start) return find_outside(word, out);
   const FarSpan& f = far_[low];
+  if (f.is_gone()) return false;
   const Layout& l = layouts_[(f.info & ~kPointerFreeInfo) >> kIndexBits];
   const uint64_t offset = word - f.start - l.first;
   if (offset >= l.length) return false;

@@ -15,10 +15,13 @@
 //
 // Spans beyond the window, few if any, are in a sorted list and have units of their own.
 //
-// The tables are the picture of one moment, made by begin() with all other threads stopped. Free blocks are marked from the start: nothing
+// The tables are either the picture of one moment, made by begin() with all other threads stopped. Free blocks are marked from the start: nothing
 // is looked for in them, and no sweep frees them again. What is allocated later is in no table, which means the same. To find all free
 // blocks takes a look at each of them; who lets the program run on marks those of the current spans alone, from which threads allocate, and
 // those of others when they become current (Free::kCurrent, blacken()). How long the stop is then depends on the number of spans.
+//
+// Or build() makes them while the program runs. Nothing is said of free blocks then; a span that is freed meanwhile is taken out before its pages
+// can be another's (the heap tells: forget()), and what is allocated later is in no table, which its caller must make up for. See cycle.h.
 //
 // Interior pointers count, and those past the last byte of a block (its end is the next one's start) count for the next one alone: who
 // looks for all blocks that a word may mean asks for the byte before as well.
@@ -77,6 +80,16 @@ class Shadow {
   /// Marks what is free of a span that was there when begin() was called, or all of a large one: before the next block of it is allocated, by who
   /// may allocate it. Any time; others may mark meanwhile.
   void blacken(const Span* s);
+  /// Makes the tables beside the program, after prepare(), with addresses pinned (alloc/mheap.h) and this object told of what is gone and grown. 0
+  /// or -ENOMEM.
+  [[nodiscard]] int build();
+  /// [start, start + bytes) holds no block any more; a large block has grown. With the heap's lock held; others may mark meanwhile.
+  void forget(const char* start, size_t bytes);
+  void grow(const Span* s);
+  /// A block that grew found no memory in the tables: they are of no use.
+  bool is_incomplete() const { return incomplete_; }
+  /// Takes all marks back. Nobody marks meanwhile.
+  void clear_marks();
   /// Gives the memory of the tables back.
   void end();
 
@@ -92,7 +105,7 @@ class Shadow {
   [[gnu::always_inline]] bool find_slot(uintptr_t word, Slot* out) const {
     const size_t page = (word - base_) >> kPageShift;
     if (TRI_LIKELY(page >= pages_)) return TRI_UNLIKELY((far_count_ | outside_count_) != 0) && find_far(word, out);
-    const uint32_t info = infos_[page];
+    const uint32_t info = infos_[page].load(std::memory_order_relaxed);
     if (info == 0) return TRI_UNLIKELY(outside_count_ != 0) && find_outside(word, out);
     const Layout& layout = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits];
     const uint64_t first_page = page - (info & kIndexMask);
@@ -113,6 +126,16 @@ class Shadow {
     return true;
   }
 
+  /// What memory that starts somewhere is, as far as all of it is the same.
+  struct Part {
+    enum Kind : uint8_t { kNone, kPointerFree, kSmall, kLarge };
+    Kind kind;
+    Slot first;  // kSmall: the slots that overlap it; kLarge: the block's
+    Slot last;
+  };
+  /// Of [at, *end), which is the heap's, from `at` to what *end is lowered to.
+  Part part_at(uintptr_t at, uintptr_t* end) const;
+
   [[gnu::always_inline]] MarkUnit* unit(Unit u) const {
     if (TRI_UNLIKELY((u & kBeyond) != 0)) return far_unit(u);
     return &units_[u];
@@ -126,12 +149,15 @@ class Shadow {
   [[gnu::always_inline]] Blocks blocks_of(Unit u) const {
     if (TRI_UNLIKELY((u & kBeyond) != 0)) return far_blocks_of(u);
     const uint64_t page = u / kPageUnits;
-    const uint32_t info = infos_[page];
+    const uint32_t info = infos_[page].load(std::memory_order_relaxed);
     const Layout& layout = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits];
     const uint64_t first_page = page - (info & kIndexMask);
     char* const span = reinterpret_cast<char*>(base_ + (first_page << kPageShift));
     // The length of a large block stands where a second unit would.
-    if (TRI_UNLIKELY(layout.bytes == 0)) return {span, units_[u + 1].marks.load(std::memory_order_relaxed)};
+    if (TRI_UNLIKELY(layout.bytes == 0)) {
+      // Forgotten while it waited to be scanned: it has no block, and no length.
+      return {span, info == 0 ? 0 : units_[u + 1].marks.load(std::memory_order_relaxed)};
+    }
     return {span + layout.first + (u - first_page * kPageUnits) * 64 * layout.bytes, layout.bytes};
   }
 
@@ -164,6 +190,20 @@ class Shadow {
     each_unit([&](Unit u, uint64_t valid, bool pointer_free) {
       MarkUnit* const m = unit(u);
       uint64_t left = valid & ~m->marks.load(std::memory_order_relaxed);
+      if (left == 0) return;
+      const Blocks b = blocks_of(u);
+      for (; left != 0; left &= left - 1) {
+        const auto i = static_cast<unsigned>(std::countr_zero(left));
+        fn(Ref{b.at(i), b.bytes, &m->marks, uint64_t{1} << i, pointer_free});
+      }
+    });
+  }
+  /// Calls fn(const Ref&) for every block that is marked.
+  template <class Fn>
+  void each_marked(Fn&& fn) const {
+    each_unit([&](Unit u, uint64_t valid, bool pointer_free) {
+      MarkUnit* const m = unit(u);
+      uint64_t left = valid & m->marks.load(std::memory_order_relaxed);
       if (left == 0) return;
       const Blocks b = blocks_of(u);
       for (; left != 0; left &= left - 1) {
@@ -215,7 +255,9 @@ class Shadow {
     uintptr_t start;
     uintptr_t end;
     uint32_t info;
+    bool gone;  // atomic_ref, relaxed, as the infos_
     MarkUnit* units;
+    bool is_gone() const { return std::atomic_ref<const bool>(gone).load(std::memory_order_relaxed); }
   };
   // The unit number w of the far span number i is kFar + (i << kFarShift) + w.
   static constexpr Unit kFar = Unit{1} << 56;
@@ -234,6 +276,8 @@ class Shadow {
   void count_in_use(const Span* s, size_t free);
   bool find_far(uintptr_t word, Slot* out) const;
   bool find_outside(uintptr_t word, Slot* out) const;
+  Part far_part_at(uintptr_t at, uintptr_t* end) const;
+  static Part part_of(const Layout& layout, uintptr_t span, Slot slots, uintptr_t at, uintptr_t end);
   static size_t far_units(uint32_t info);
   MarkUnit* far_unit(Unit u) const;
   Blocks far_blocks_of(Unit u) const;
@@ -251,11 +295,13 @@ class Shadow {
     for (size_t part = 0; part < kMaxParts; ++part) {
       if (!parts_.test(part)) continue;
       for (size_t page = part * kPartPages; page < (part + 1) * kPartPages && page < pages_; ++page) {
-        const uint32_t info = infos_[page];
+        const uint32_t info = infos_[page].load(std::memory_order_relaxed);
         if (info != 0 && (info & kIndexMask) == 0) each_of(info, page * kPageUnits);
       }
     }
-    for (size_t i = 0; i < far_count_; ++i) each_of(far_[i].info, kFar + (i << kFarShift));
+    for (size_t i = 0; i < far_count_; ++i) {
+      if (!far_[i].is_gone()) each_of(far_[i].info, kFar + (i << kFarShift));
+    }
   }
 
   // The tables are made writable in parts; the units of one fill a huge page.
@@ -265,7 +311,8 @@ class Shadow {
 
   uintptr_t base_ = 0;
   size_t pages_ = 0;
-  uint32_t* infos_ = nullptr;
+  // relaxed: they are written before anybody marks, but for what is forgotten, which may be found for a while: its memory stays readable.
+  std::atomic<uint32_t>* infos_ = nullptr;
   MarkUnit* units_ = nullptr;
   PageBits<kMaxParts> parts_;  // those that can be written
   FarSpan* far_ = nullptr;     // by address
@@ -273,6 +320,7 @@ class Shadow {
   size_t far_room_ = 0;
   Outside* outside_ = nullptr;  // by address
   size_t outside_count_ = 0;
+  bool incomplete_ = false;
   size_t blocks_ = 0;
   size_t bytes_ = 0;
 };

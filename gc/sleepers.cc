@@ -7,32 +7,18 @@
 
 #include "alloc/base/bits.h"
 #include "alloc/os/os.h"
+#include "gc/own_map.h"
 
 namespace tri::gc {
 namespace {
-
-template <class T>
-size_t array_bytes(size_t n) {
-  return align_up(n * sizeof(T), os::page_size());
-}
-
-template <class T>
-T* map_array(size_t n) {
-  return static_cast<T*>(os::map(array_bytes<T>(n), os::page_size()));
-}
-
-template <class T>
-void unmap_array(T* p, size_t n) {
-  if (p != nullptr) os::unmap(p, array_bytes<T>(n));
-}
 
 void ignore(void*, const void*, const void*) {}
 
 }  // namespace
 
 Sleepers::~Sleepers() {
-  unmap_array(sleepers_, room_);
-  unmap_array(stacks_, room_);
+  unmap_own_array(sleepers_, room_);
+  unmap_own_array(stacks_, room_);
 }
 
 int Sleepers::find(const Roots& roots, Shadow& shadow) {
@@ -40,8 +26,8 @@ int Sleepers::find(const Roots& roots, Shadow& shadow) {
   roots.each_other({ignore, &n, [](void* arg, const Sleeper&) { ++*static_cast<size_t*>(arg); }});
   if (n == 0) return 0;
   room_ = n;
-  sleepers_ = map_array<Sleeper>(n);
-  stacks_ = map_array<Shadow::Outside>(n);
+  sleepers_ = map_own_array<Sleeper>(n);
+  stacks_ = map_own_array<Shadow::Outside>(n);
   if (sleepers_ == nullptr || stacks_ == nullptr) return -ENOMEM;
   roots.each_other({ignore, this, [](void* arg, const Sleeper& s) {
                       auto* const self = static_cast<Sleepers*>(arg);

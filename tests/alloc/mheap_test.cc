@@ -1,8 +1,13 @@
 // mheap_test.cc - Tests of alloc/mheap.h.
 #include "alloc/mheap.h"
 
+#include <sys/mman.h>
+
+#include <cstring>
 #include <map>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "tests/alloc/support.h"
 
@@ -351,6 +356,70 @@ TEST_F(MHeapTest, NeverNeedsZeroWhereThereIsNoZero) {
   }
   for (Span* s : spans) heap.free(s);
   heap.flush(cache);
+}
+
+// ---- beside a reader
+
+class Pinned {
+ public:
+  Pinned() { heap.pin_addresses(&observer_); }
+  ~Pinned() { heap.unpin_addresses(); }
+  std::vector<std::pair<const char*, size_t>> gone;
+  std::vector<const Span*> grown;
+
+ private:
+  HeapObserver observer_ = {
+      [](void* arg, const char* start, size_t bytes) { static_cast<Pinned*>(arg)->gone.emplace_back(start, bytes); },
+      [](void* arg, const Span* s) { static_cast<Pinned*>(arg)->grown.push_back(s); }, this};
+};
+
+TEST_F(MHeapTest, AFreedHugeBlockStaysReadableWhileAddressesArePinned) {
+  Span* const s = heap.alloc_huge(40 * kMiB, kPageSize);
+  ASSERT_NE(s, nullptr);
+  char* const p = s->start;
+  memset(p, 1, 40 * kMiB);
+  {
+    const Pinned pinned;
+    heap.free(s);
+    EXPECT_TRUE(test::is_zero(p, 40 * kMiB)) << "its memory is given back";
+    ASSERT_EQ(pinned.gone.size(), 1U);
+    EXPECT_EQ(pinned.gone[0], std::make_pair(static_cast<const char*>(p), 40 * kMiB));
+    EXPECT_EQ(pagemap::lookup(p), &null_span);
+    EXPECT_EQ(heap.find_huge(p), nullptr);
+  }
+  unsigned char resident;
+  EXPECT_EQ(mincore(p, os::page_size(), &resident), -1) << "and its addresses afterwards";
+}
+
+TEST_F(MHeapTest, AHugeBlockNeitherMovesNorShrinksWhileAddressesArePinned) {
+  Span* const s = heap.alloc_huge(40 * kMiB, kPageSize);
+  ASSERT_NE(s, nullptr);
+  {
+    const Pinned pinned;
+    EXPECT_EQ(heap.remap_huge(s, 100 * kMiB), nullptr);
+    EXPECT_TRUE(heap.resize_in_place(s, 20 * kMiB));
+    EXPECT_EQ(s->bytes, 40 * kMiB);
+    s->start[39 * kMiB] = 1;
+  }
+  EXPECT_TRUE(heap.resize_in_place(s, 20 * kMiB));
+  EXPECT_EQ(s->bytes, 20 * kMiB);
+  heap.free(s);
+}
+
+TEST_F(MHeapTest, TellsWhatIsGoneAndWhatHasGrown) {
+  Span* const s = heap.alloc_large(80 * kPageSize, 16);
+  ASSERT_NE(s, nullptr);
+  Pinned pinned;
+  ASSERT_TRUE(heap.resize_in_place(s, 40 * kPageSize));
+  ASSERT_EQ(pinned.gone.size(), 1U);
+  EXPECT_EQ(pinned.gone[0], std::make_pair(static_cast<const char*>(s->start + 40 * kPageSize), 40 * kPageSize));
+  ASSERT_TRUE(heap.resize_in_place(s, 60 * kPageSize));
+  ASSERT_EQ(pinned.grown.size(), 1U);
+  EXPECT_EQ(pinned.grown[0], s);
+  const char* const start = s->start;
+  heap.free(s);
+  ASSERT_EQ(pinned.gone.size(), 2U);
+  EXPECT_EQ(pinned.gone[1], std::make_pair(start, 60 * kPageSize));
 }
 
 }  // namespace

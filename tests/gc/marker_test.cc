@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "alloc/base/bits.h"
 #include "alloc/malloc.h"
 #include "alloc/os/os.h"
 #include "gtest/gtest.h"
@@ -183,6 +184,106 @@ TEST_F(MarkerTest, RootsAddedOneAfterTheOtherAreAllFollowed) {
     EXPECT_TRUE(is_marked(r->to[0]));
   }
   EXPECT_EQ(marker.blocks(), 2000u);
+}
+
+// ---- what was written since it was scanned
+
+class MarkerWrittenTest : public MarkerTest {
+ protected:
+  /// A block of the kind under test that is marked, with one link to nothing yet.
+  void begin_with(Node* n) {
+    root = n;
+    ASSERT_EQ(shadow.begin(), 0);
+    Marker marker(shadow);
+    marker.add_roots(&root, &root + 1);
+    marker.drain();
+    ASSERT_TRUE(is_marked(root));
+  }
+  static uintptr_t page_of(const void* p) { return align_down(reinterpret_cast<uintptr_t>(p), os::page_size()); }
+  Node* root = nullptr;
+  std::vector<uintptr_t> copy = std::vector<uintptr_t>(os::page_size() / sizeof(uintptr_t));
+};
+
+TEST_F(MarkerWrittenTest, MarkedBlocksAreScannedAgainAndOthersAreNot) {
+  for (const size_t links : {1, 6, 5000, 200'000, 5'000'000}) {
+    Node* const n = node(links);
+    Node* const unmarked = node(links);
+    Node* const fresh = node(1);
+    Node* const hidden = node(1);
+    begin_with(n);
+    EXPECT_FALSE(is_marked(fresh));
+    n->to[links - 1] = fresh;
+    unmarked->to[links - 1] = hidden;
+    Marker marker(shadow);
+    const auto written = [&](Node** slot) { marker.add_written(page_of(slot), page_of(slot) + os::page_size()); };
+    written(&n->to[links - 1]);
+    written(&unmarked->to[links - 1]);
+    marker.drain();
+    EXPECT_TRUE(is_marked(fresh)) << links;
+    EXPECT_FALSE(is_marked(hidden)) << links;
+    EXPECT_TRUE(is_marked(n));
+    EXPECT_LE(marker.blocks(), 1U) << "blocks that were marked before are not counted twice";
+    shadow.end();
+  }
+}
+
+TEST_F(MarkerWrittenTest, WhatIsNoBlockIsScannedWhole) {
+  Node* const n = node(1);
+  Node* const fresh = node(1);
+  begin_with(n);
+  // A span that the tables do not know.
+  Node* const later = node(200'000);
+  later->to[199'999] = fresh;
+  Marker marker(shadow);
+  marker.add_written(page_of(&later->to[199'999]), page_of(&later->to[199'999]) + os::page_size());
+  marker.drain();
+  EXPECT_TRUE(is_marked(fresh));
+}
+
+TEST_F(MarkerWrittenTest, OnlyWordsThatDifferFromTheCopyAreLookedAt) {
+  Node* const n = node(5000);
+  Node* const one = node(1);
+  Node* const two = node(1);
+  begin_with(n);
+  const auto page = page_of(&n->to[2000]);
+  const auto scan = [&] {
+    Marker marker(shadow);
+    marker.scan_written(page, page + os::page_size(), copy.data());
+    marker.drain();
+  };
+  n->to[2000] = one;
+  scan();
+  EXPECT_TRUE(is_marked(one));
+  EXPECT_FALSE(is_marked(two));
+  // The same word again leads to nothing: not even to a block whose mark was taken back.
+  Ref r;
+  ASSERT_TRUE(shadow.find(reinterpret_cast<uintptr_t>(one), &r));
+  r.unmark();
+  n->to[2001] = two;
+  scan();
+  EXPECT_FALSE(is_marked(one));
+  EXPECT_TRUE(is_marked(two));
+}
+
+TEST_F(MarkerWrittenTest, OfUnmarkedBlocksTheCopyKeepsNothing) {
+  Node* const n = node(1);
+  Node* const later = node(5);
+  Node* const fresh = node(1);
+  begin_with(n);
+  later->to[3] = fresh;
+  const auto page = page_of(&later->to[3]);
+  const auto scan = [&] {
+    Marker marker(shadow);
+    marker.scan_written(page, page + os::page_size(), copy.data());
+    marker.drain();
+  };
+  scan();
+  EXPECT_FALSE(is_marked(fresh));
+  Ref r;
+  ASSERT_TRUE(shadow.find(reinterpret_cast<uintptr_t>(later), &r));
+  ASSERT_TRUE(r.mark());
+  scan();
+  EXPECT_TRUE(is_marked(fresh));
 }
 
 }  // namespace

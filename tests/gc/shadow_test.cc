@@ -208,6 +208,82 @@ TEST_F(ShadowTest, OnlyCurrentSpansAreBlackFromTheStart) {
   shadow.blacken(pagemap::lookup(make(10 << 20)));  // new: in no table
 }
 
+TEST_F(ShadowTest, BuiltBesideTheProgramItHasTheSameBlocks) {
+  for (size_t n : {16, 100, 5000, 30'000, 1'000'000, 40'000'000}) make(n);
+  ASSERT_EQ(shadow.prepare(), 0);
+  ASSERT_EQ(shadow.build(), 0);
+  for (char* const p : blocks) {
+    Ref r;
+    ASSERT_TRUE(find(p + usable_size(p) / 2, &r));
+    EXPECT_EQ(r.start, p);
+    EXPECT_EQ(r.bytes, usable_size(p));
+    EXPECT_FALSE(r.is_marked());
+  }
+}
+
+TEST_F(ShadowTest, WhatIsForgottenIsFoundNoMore) {
+  for (size_t n : {16, 30'000, 1'000'000, 40'000'000}) make(n);
+  ASSERT_EQ(shadow.prepare(), 0);
+  ASSERT_EQ(shadow.build(), 0);
+  for (char* const p : blocks) {
+    const Span* const s = pagemap::find(p);
+    Ref r;
+    ASSERT_TRUE(find(p, &r));
+    shadow.forget(s->start, s->bytes);
+    EXPECT_FALSE(find(p, &r));
+    EXPECT_FALSE(find(p + usable_size(p) - 1, &r));
+  }
+}
+
+TEST_F(ShadowTest, ALargeBlockThatGrowsIsFoundToItsNewEnd) {
+  char* const p = make(100'000);
+  ASSERT_EQ(shadow.prepare(), 0);
+  ASSERT_EQ(shadow.build(), 0);
+  size_t bytes = usable_size(p);
+  while (resize_in_place(p, bytes + 1)) bytes = usable_size(p);
+  ASSERT_GT(bytes, 110'000U) << "there was no room behind it";
+  Ref r;
+  EXPECT_FALSE(find(p + bytes - 1, &r));
+  shadow.grow(pagemap::lookup(p));
+  ASSERT_TRUE(find(p + bytes - 1, &r));
+  EXPECT_EQ(r.start, p);
+  EXPECT_EQ(r.bytes, bytes);
+  EXPECT_FALSE(shadow.is_incomplete());
+}
+
+TEST_F(ShadowTest, PartsOfMemoryAreWhatTheirBlocksAre) {
+  char* const small = make(48);
+  char* const large = make(1'000'000);
+  char* const plain = make(100'000);
+  char* const huge = make(40'000'000);
+  pagemap::lookup(plain)->pointer_free = true;
+  begin();
+  const auto part = [&](const void* p, size_t bytes, uintptr_t* end) {
+    const auto at = reinterpret_cast<uintptr_t>(p);
+    *end = at + bytes;
+    return shadow.part_at(at, end);
+  };
+  uintptr_t end;
+  Shadow::Slot slot;
+  // One byte of a block, and three blocks.
+  ASSERT_TRUE(shadow.find_slot(reinterpret_cast<uintptr_t>(small), &slot));
+  Shadow::Part of = part(small + 47, 1, &end);
+  EXPECT_EQ(of.kind, Shadow::Part::kSmall);
+  EXPECT_EQ(of.first, slot);
+  EXPECT_EQ(of.last, slot);
+  EXPECT_EQ(part(large, 1'000'000, &end).kind, Shadow::Part::kLarge);
+  EXPECT_LE(end - reinterpret_cast<uintptr_t>(large), kPageSize) << "page by page";
+  EXPECT_EQ(part(plain, 100, &end).kind, Shadow::Part::kPointerFree);
+  of = part(huge + 20'000'000, 30'000'000, &end);
+  EXPECT_EQ(of.kind, Shadow::Part::kLarge);
+  EXPECT_LE(end, reinterpret_cast<uintptr_t>(huge) + usable_size(huge)) << "to its end, if not page by page";
+  ASSERT_TRUE(shadow.find_slot(reinterpret_cast<uintptr_t>(huge), &slot));
+  EXPECT_EQ(of.first, slot);
+  const Span* const s = pagemap::lookup(large);
+  shadow.forget(s->start, s->bytes);
+  EXPECT_EQ(part(large, 100, &end).kind, Shadow::Part::kNone);
+}
+
 TEST_F(ShadowTest, WithoutMemoryItSaysSo) {
   make(100);
   for (long n = 0; n < 4; ++n) {

@@ -186,9 +186,9 @@ void DirtyPages::unwatch(uintptr_t begin, uintptr_t end) {
   control(faults_.fd, kUffdUnregister, &range);
 }
 
-long DirtyPages::take(uintptr_t* at, uintptr_t end, Run* out) {
+long DirtyPages::take(uintptr_t* at, uintptr_t end, bool protect, Run* out) {
   ScanArg arg = scan_of(*at, end);
-  arg.flags = kProtectMatching;
+  arg.flags = protect ? kProtectMatching : 0;
   arg.vec = reinterpret_cast<uint64_t>(out);
   arg.vec_len = kRuns;
   // Pages that are not there, and the page of zeros, hold nothing; without protection, they are dirty as soon as they are written.
