@@ -10,6 +10,7 @@
 // others are waited for only briefly, as their holder may be waiting for us. The child may then allocate (from the
 // emergency area) until it execs or exits, which is all that POSIX grants it.
 #include "alloc/base/sys.h"
+#include "alloc/collected.h"
 #include "alloc/mcentral.h"
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
@@ -27,8 +28,19 @@ constexpr unsigned kPatienceMicroseconds = 2000;
 // Written by who holds all locks, and so by one forking thread at a time.
 constinit bool was_alone = false;
 
+// As many of the collected heap's locks as it held, or those that is_interrupted() sees: the heap may come into being while others hold the rest.
+constinit size_t collected_held = 0;
+size_t collected_now() {
+  return collected_hooks.count.load(std::memory_order_acquire);
+}  // acquire: the locks are known
+
+/// `collected`: the collected heap's locks.
 template <class Fn>
-void each_lock(Fn&& fn) {
+void each_lock(size_t collected, Fn&& fn) {
+  for (size_t i = 0; i < collected; ++i) {
+    auto* const lock = reinterpret_cast<char*>(collected_hooks.locks) + i * collected_hooks.stride;
+    fn(kSizeClasses + 3 + i, *reinterpret_cast<Lock*>(lock));
+  }
   size_t i = 0;
   fn(i++, thread_list.lock());
   for (MCentral& central : mcentral) fn(i++, central.lock());
@@ -46,7 +58,7 @@ ForkLocks& fork_locks(MCache* mine) { return mine == &empty_mcache ? recordless_
 /// True in a signal handler that interrupted this thread's slow path, or whatever else of ours holds a lock.
 bool is_interrupted(const MCache* mine) {
   bool holds = mine != &empty_mcache && mine->busy;
-  each_lock([&](size_t, Lock& lock) { holds = holds || lock.held_by_me(); });
+  each_lock(collected_now(), [&](size_t, Lock& lock) { holds = holds || lock.held_by_me(); });
   return holds;
 }
 
@@ -93,6 +105,7 @@ void adopt_spans(MCache* mine) {
   Span* orphans = nullptr;
   Span* empty = nullptr;
   heap.each_span([&](Span* s) {
+    if (s->is_collected) return;
     if (!s->is_sampled) s->notify_next = nullptr;
     MCache* const owner = s->owner.load(std::memory_order_relaxed);
     if (owner == mine) return;
@@ -152,30 +165,36 @@ void collect_remote(MCache* mine) {
 }  // namespace
 
 void lock_allocator() {
-  each_lock([](size_t, Lock& lock) { lock.lock(); });
+  const size_t collected = collected_now();
+  each_lock(collected, [](size_t, Lock& lock) { lock.lock(); });
+  collected_held = collected;
 }
 
 void unlock_allocator() {
-  each_lock([](size_t, Lock& lock) { lock.unlock(); });
+  each_lock(collected_held, [](size_t, Lock& lock) { lock.unlock(); });
 }
 
 void fork_prepare() {
   MCache* const mine = current_mcache();
   ForkLocks& locks = fork_locks(mine);
   locks.set_interrupted(is_interrupted(mine));
+  const size_t collected = collected_now();
   if (locks.interrupted()) {
-    each_lock(
-        [&](size_t i, Lock& lock) { locks.set(i, !lock.held_by_me() && lock.try_lock_for(kPatienceMicroseconds)); });
+    locks.clear();
+    each_lock(collected, [&](size_t i, Lock& lock) {
+      locks.set(i, !lock.held_by_me() && lock.try_lock_for(kPatienceMicroseconds));
+    });
     return;
   }
-  each_lock([](size_t, Lock& lock) { lock.lock(); });
+  each_lock(collected, [](size_t, Lock& lock) { lock.lock(); });
+  collected_held = collected;
   was_alone = thread_list.count() <= (mine == &empty_mcache ? 0U : 1U);
 }
 
 void fork_parent() {
   MCache* const mine = current_mcache();
   const ForkLocks& locks = fork_locks(mine);
-  each_lock([&](size_t i, Lock& lock) {
+  each_lock(locks.interrupted() ? collected_now() : collected_held, [&](size_t i, Lock& lock) {
     if (!locks.interrupted() || locks.test(i)) lock.unlock();
   });
 }
@@ -185,7 +204,7 @@ void fork_child() {
   const ForkLocks& locks = fork_locks(current_mcache());
   const uint32_t parent_thread = sys::thread_id();
   sys::forget_thread_id();
-  each_lock([&](size_t i, Lock& lock) {
+  each_lock(locks.interrupted() ? collected_now() : collected_held, [&](size_t i, Lock& lock) {
     if (!locks.interrupted() || locks.test(i)) {
       lock.unlock();
     } else if (!lock.was_held_by(parent_thread)) {

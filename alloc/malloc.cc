@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "alloc/collected.h"
 #include "alloc/emergency.h"
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
@@ -10,6 +11,9 @@
 #include "alloc/scavenger.h"
 
 namespace tri {
+
+constinit CollectedHooks collected_hooks;
+
 namespace {
 
 using misuse::Operation;
@@ -239,7 +243,9 @@ void deallocate_slow(void* p) {
       return deallocate_small(p, s);
     case SpanKind::kLarge:
     case SpanKind::kHuge:
-      return deallocate_large(p, s, Operation::kFree);
+      return s->is_collected ? collected_hooks.free(p, s) : deallocate_large(p, s, Operation::kFree);
+    case SpanKind::kCollected:
+      return collected_hooks.free(p, s);
     case SpanKind::kNone:
       return deallocate_unknown(p);
   }
@@ -264,7 +270,7 @@ void deallocate_aligned_sized(void* p, size_t n, size_t alignment) {
   const Span* const s = pagemap::lookup(p);
   const bool is_aligned = alignment > kBlockAlignment;
   bool fits = true;
-  if (s->kind == SpanKind::kSmall) {
+  if (s->kind == SpanKind::kSmall || s->kind == SpanKind::kCollected) {
     fits = n <= kMaxSmallSize && s->size_class == (is_aligned ? aligned_size_class(n, alignment) : size_class(n));
   } else if (s->kind != SpanKind::kNone) {
     fits = n <= s->bytes && (n > kMaxSmallSize || is_aligned);
@@ -288,7 +294,9 @@ void* reallocate(void* p, size_t n) {
     }
     case SpanKind::kLarge:
     case SpanKind::kHuge:
-      return reallocate_large(p, s, n);
+      return s->is_collected ? collected_hooks.reallocate(p, s, n) : reallocate_large(p, s, n);
+    case SpanKind::kCollected:
+      return collected_hooks.reallocate(p, s, n);
     case SpanKind::kNone:
       break;
   }
@@ -300,10 +308,12 @@ void* reallocate(void* p, size_t n) {
 
 bool resize_in_place(void* p, size_t n) {
   Span* const s = pagemap::lookup(p);
-  if (s->kind == SpanKind::kSmall) {
+  if (s->kind == SpanKind::kSmall || s->kind == SpanKind::kCollected) {
     return s->is_block(s->offset_of(p)) && n <= kMaxSmallSize && size_class(n) == s->size_class;
   }
   if (s->kind == SpanKind::kNone || p != s->start || n <= kMaxSmallSize || n > PTRDIFF_MAX - kPageSize) return false;
+  // A collector may be reading it.
+  if (s->is_collected) return align_up(n, kPageSize) == s->bytes;
   SlowPath slow;
   return !slow.reentered() && heap.resize_in_place(s, n);
 }
@@ -313,6 +323,7 @@ size_t usable_size(const void* p) {
   const Span* const s = pagemap::lookup(p);
   switch (s->kind) {
     case SpanKind::kSmall:
+    case SpanKind::kCollected:
       return s->is_block(s->offset_of(p)) ? s->size : 0;
     case SpanKind::kLarge:
     case SpanKind::kHuge:
@@ -332,7 +343,7 @@ void* block_start(const void* p) {
   Span* s = pagemap::find(p);
   if (s == nullptr) s = heap.find_huge(p);
   if (s == nullptr) return nullptr;
-  if (s->kind != SpanKind::kSmall) return s->start;
+  if (s->kind == SpanKind::kLarge || s->kind == SpanKind::kHuge) return s->start;
   const uint64_t offset = s->offset_of(p);
   if (offset < s->size || offset / s->size > s->carved) return nullptr;
   return s->block_at(offset - offset % s->size);

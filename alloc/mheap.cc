@@ -1,6 +1,7 @@
 // mheap.cc - See mheap.h.
 #include "alloc/mheap.h"
 
+#include "alloc/collected.h"
 #include "alloc/os/os.h"
 #include "alloc/persistent.h"
 
@@ -75,6 +76,33 @@ Span* MHeap::alloc_small(unsigned size_class, PageCache& cache) {
   return s;
 }
 
+Span* MHeap::alloc_collected(unsigned size_class, CollectedSpan* beside, bool* needs_zero) {
+  const size_t count = class_span_pages(size_class);
+  Span* s;
+  {
+    LockGuard guard(lock_);
+    s = records_.alloc();
+    if (s == nullptr) return nullptr;
+    const PageRun run = alloc_pages(count, 1);
+    if (run.arena == nullptr) {
+      records_.free(s);
+      return nullptr;
+    }
+    set_up(s, run);
+    *needs_zero = !run.arena->scavenged.all(run.page, run.count);
+    counters->add_used(s->bytes, 0);
+  }
+  init_small_span(s, size_class, next_key());
+  s->kind = SpanKind::kCollected;
+  s->is_collected = true;
+  s->collected = beside;
+  s->carved = static_cast<uint16_t>(s->capacity());
+  s->mapped_pages = static_cast<uint16_t>(count);
+  beside->span = s;
+  pagemap::set(s->start, count, s);
+  return s;
+}
+
 PageRun MHeap::refill(PageCache& cache, size_t count) {
   if (cache.records == nullptr) {
     for (size_t n = 0; n < PageCache::kRecords; ++n) {
@@ -144,7 +172,7 @@ Span* MHeap::alloc_large(size_t bytes, size_t alignment) {
 }
 
 void MHeap::remember_freed(const Span* s) {
-  freed_[next_freed_] = {s->start, s->end(), s->size};
+  freed_[next_freed_] = {~reinterpret_cast<uintptr_t>(s->start), ~reinterpret_cast<uintptr_t>(s->end()), s->size};
   next_freed_ = (next_freed_ + 1) % kFreedRanges;
 }
 
@@ -164,6 +192,8 @@ void MHeap::free_record(Span* s) {
   s->kind = SpanKind::kNone;
   s->place = SpanPlace::kNowhere;
   s->pointer_free = false;
+  if (s->is_collected) s->notify_next = nullptr;
+  s->is_collected = false;
   records_.free(s);
 }
 
@@ -427,7 +457,9 @@ bool MHeap::was_freed_lately(const void* p, size_t* size) {
   // The latest first: a range may have been used more than once.
   for (size_t i = 1; i <= kFreedRanges; ++i) {
     const FreedRange& range = freed_[(next_freed_ + kFreedRanges - i) % kFreedRanges];
-    if (p < range.start || p >= range.end) continue;
+    // Never filled ones end at the start.
+    const uintptr_t inverse = ~reinterpret_cast<uintptr_t>(p);
+    if (inverse > range.inverse_start || inverse <= range.inverse_end) continue;
     *size = range.size;
     return true;
   }

@@ -48,6 +48,9 @@ class MHeap {
 
   /// A span of the class, not yet carved, owned by nobody; null when there is no memory. Any thread.
   [[nodiscard]] Span* alloc_small(unsigned size_class, PageCache& cache);
+  /// A span of the class for collected blocks (collected.h), all of it in the pagemap, beside whose record `beside` stands; its pages may
+  /// hold old contents if *needs_zero. Null when there is no memory. Any thread.
+  [[nodiscard]] Span* alloc_collected(unsigned size_class, CollectedSpan* beside, bool* needs_zero);
   /// A span for one block; alignment is a power of two. Null when there is no memory. Any thread.
   [[nodiscard]] Span* alloc_large(size_t bytes, size_t alignment);
   /// Takes a span back, of any kind, that holds no block and that no list and no thread knows.
@@ -141,9 +144,11 @@ class MHeap {
   void note_dirty();
   uint64_t next_key();
 
+  // Noted upside down: a collector reads this record as all of the program's data, and must not take it for a pointer to what
+  // is in that place now.
   struct FreedRange {
-    const char* start;
-    const char* end;
+    uintptr_t inverse_start;
+    uintptr_t inverse_end;
     size_t size;
   };
   static constexpr size_t kFreedRanges = 64;  // enough for the messages of a program that errs soon after

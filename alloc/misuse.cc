@@ -56,7 +56,7 @@ void not_a_block(const void* p, const Span* s, Operation operation) {
   if (!enabled()) return;
   Line line;
   line.text("tri: ").text(of(operation));
-  if (s->kind != SpanKind::kSmall) {
+  if (s->kind == SpanKind::kLarge || s->kind == SpanKind::kHuge) {
     const auto into = static_cast<uint64_t>(static_cast<const char*>(p) - s->start);
     line.text(into % kBlockAlignment == 0 ? "interior pointer " : "misaligned pointer ").pointer(p).text(" (");
     line.number(into).text(" bytes into a large block of ").number(uint64_t{s->bytes}).text(" bytes)");

@@ -22,6 +22,8 @@ class PageBits {
   /// 64 of them, from 64 * i on.
   uint64_t word(size_t i) const { return words_[i]; }
 
+  void set_word(size_t i, uint64_t bits) { words_[i] = bits; }
+
   void set(size_t first, size_t count) {
     each_word(first, count, [this](size_t w, uint64_t mask) { words_[w] |= mask; });
   }

@@ -40,12 +40,14 @@ namespace tri {
 
 struct MCache;
 struct SampledSites;
+struct CollectedSpan;
 
 enum class SpanKind : uint8_t {
-  kNone,   // the span of all addresses that belong to none; or a record not in use
-  kSmall,  // many blocks of one class
-  kLarge,  // one block, pages of an arena
-  kHuge,   // one block, a mapping of its own
+  kNone,       // the span of all addresses that belong to none; or a record not in use
+  kSmall,      // many blocks of one class
+  kLarge,      // one block, pages of an arena
+  kHuge,       // one block, a mapping of its own
+  kCollected,  // as kSmall, but which blocks are free stands in bits beside it (collected.h)
 };
 
 enum class SpanPlace : uint8_t {
@@ -110,6 +112,7 @@ struct alignas(128) Span {
   union {
     Span* notify_next = nullptr;  // the notify stack's
     SampledSites* sampled_sites;  // is_sampled: its blocks' sites; kSampler
+    CollectedSpan* collected;     // is_collected: constant while in use
   };
   char* start = nullptr;      // constant while in use
   size_t bytes = 0;           // constant while in use; kHuge: as mapped
@@ -120,6 +123,7 @@ struct alignas(128) Span {
   bool is_sampled : 1 = false;  // the sampler's (sampler.h): never owned
   bool pointer_free : 1 =
       false;  // no block holds pointers: a collector looks into none. Who makes the span sets it; freed, it is forgotten
+  bool is_collected : 1 = false;  // a collector frees its blocks: collected.h. As pointer_free
   SpanKind kind = SpanKind::kNone;
   SpanPlace place = SpanPlace::kNowhere;  // owner
 

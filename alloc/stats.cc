@@ -1,6 +1,9 @@
 // stats.cc - See stats.h.
 #include "alloc/stats.h"
 
+#include <bit>
+
+#include "alloc/collected.h"
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
 #include "alloc/thread.h"
@@ -10,6 +13,11 @@ namespace {
 
 /// Blocks of a small span that the program holds. The owner may be at work in it.
 uint64_t live_blocks_of(const Span* s) {
+  if (s->kind == SpanKind::kCollected) {
+    uint64_t free = 0;
+    s->collected->each_unused([&](size_t, uint64_t bits) { free += static_cast<uint64_t>(std::popcount(bits)); });
+    return s->capacity() - free;
+  }
   const uint64_t returned = s->remote.load(std::memory_order_relaxed).count;
   uint64_t live = 0;
   switch (s->place) {
@@ -36,7 +44,7 @@ Stats take_stats() {
   SlowPath slow;
   if (slow.reentered()) return out;
   heap.each_span([&](const Span* s) {
-    if (s->kind == SpanKind::kSmall) {
+    if (s->kind == SpanKind::kSmall || s->kind == SpanKind::kCollected) {
       const uint64_t live = live_blocks_of(s);
       out.live_blocks += live;
       out.live_bytes += live * s->size;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "alloc/base/lock.h"
+#include "alloc/collected.h"
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
 #include "alloc/thread_list.h"
@@ -41,6 +42,7 @@ constinit pthread_key_t key = 0;
 void detach() {
   MCache* const mcache = tls_mcache;
   mcache->busy = true;
+  if (collected_hooks.thread_ends != nullptr) collected_hooks.thread_ends();
   mcache->release_all();
   tls_life = Life::kChanging;
   tls_mcache = &empty_mcache;

@@ -13,6 +13,7 @@
 
 #include <atomic>
 
+#include "alloc/collected.h"
 #include "alloc/mcache.h"
 
 namespace tri {
@@ -22,13 +23,16 @@ class ForkLocks {
  public:
   void set(size_t i, bool value) { taken_[i] = value; }
   bool test(size_t i) const { return taken_[i]; }
+  void clear() {
+    for (bool& taken : taken_) taken = false;
+  }
   /// False if all locks were taken.
   void set_interrupted(bool value) { interrupted_ = value; }
   bool interrupted() const { return interrupted_; }
 
  private:
   bool interrupted_ = false;
-  bool taken_[kSizeClasses + 5] = {};
+  bool taken_[CollectedHooks::kMostLocks + kSizeClasses + 5] = {};
 };
 
 struct Thread {

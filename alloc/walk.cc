@@ -1,8 +1,10 @@
 // walk.cc - See walk.h.
 #include "alloc/walk.h"
 
+#include <bit>
 #include <cerrno>
 
+#include "alloc/collected.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
 
@@ -21,10 +23,23 @@ void mark_list(const Span* s, uint64_t head, BlockBits* bits) {
   }
 }
 
+int walk_collected(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
+  BlockBits free_blocks;
+  s->collected->each_unused([&](size_t i, uint64_t free) {
+    for (; free != 0; free &= free - 1) free_blocks.set(i * 64 + static_cast<size_t>(std::countr_zero(free)), 1);
+  });
+  for (uint32_t i = 0; i < s->capacity(); ++i) {
+    if (free_blocks.test(i)) continue;
+    if (const int result = fn(s->collected->block(i), s->size, arg)) return result;
+  }
+  return 0;
+}
+
 int walk_span(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
   if (s->kind == SpanKind::kLarge || s->kind == SpanKind::kHuge) {
     return s->place == SpanPlace::kCached ? 0 : fn(s->start, s->bytes, arg);
   }
+  if (s->kind == SpanKind::kCollected) return walk_collected(s, fn, arg);
   if (s->kind != SpanKind::kSmall) return 0;
   BlockBits free_blocks;
   mark_list(s, s->free, &free_blocks);

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "alloc/collected.h"
 #include "alloc/page_bits.h"
 #include "alloc/span.h"
 
@@ -34,6 +35,11 @@ class FreeFinder {
 
   void add(const Span* s) {
     if (count_ == kWalks) flush();
+    if (s->kind == SpanKind::kCollected) {
+      FreeBlocks free;
+      s->collected->each_free([&free](size_t i, uint64_t bits) { free.set_word(i, bits); });
+      return fn_(s, &free);
+    }
     const RemoteChain remote = s->remote.load(std::memory_order_relaxed);
     const bool none = !s->has_free() && remote.count == 0;
     Walk& w = walks_[none ? kWalks : count_++];  // the last serves those without a list

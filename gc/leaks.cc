@@ -19,9 +19,10 @@
 namespace tri::gc {
 namespace {
 
-/// A block that was freed, and is on its way to its owner in some thread's batch: on no list yet.
-bool is_on_its_way(const Ref& r) {
+/// A block that is none: it was freed, and is on its way to its owner in some thread's batch, on no list yet; or a collector frees it.
+bool is_no_leak(const Ref& r) {
   const Span* const s = pagemap::lookup(r.start);
+  if (s->is_collected) return true;
   return s->kind == SpanKind::kSmall && s->is_link(s->load_link(r.start));
 }
 
@@ -145,12 +146,12 @@ int Leaks::find_stopped(uintptr_t sp) {
 
 int Leaks::list_lost(Shadow& shadow) {
   size_t n = 0;
-  shadow.each_unmarked([&](const Ref& r) { n += !is_on_its_way(r); });
+  shadow.each_unmarked([&](const Ref& r) { n += !is_no_leak(r); });
   if (n == 0) return 0;
   leaks_ = static_cast<Leak*>(map_own(array_bytes(n), os::page_size()));
   if (leaks_ == nullptr) return -ENOMEM;
   shadow.each_unmarked([&](const Ref& r) {
-    if (is_on_its_way(r)) {
+    if (is_no_leak(r)) {
       (void)r.mark();
     } else if (room_ < n) {
       leaks_[room_++] = {r.start, r.bytes, 0, 0, false};

@@ -99,7 +99,7 @@ uint32_t Pacer::assist_per_1024(uint64_t scanned_bytes, uint64_t heap_bytes) con
 
 uint32_t Pacer::workers() const { return options_.cpus < 8 ? 1 : options_.cpus / 4; }
 
-void Pacer::end(const Cycle& cycle) {
+void Pacer::end(const CycleFigures& cycle) {
   live_ = cycle.live_bytes;
   roots_ = cycle.root_bytes;
   const uint64_t marked = add(cycle.live_bytes, cycle.root_bytes);

@@ -33,7 +33,7 @@ struct PacerOptions {
 };
 
 /// What a cycle was, for the next one's decisions.
-struct Cycle {
+struct CycleFigures {
   uint64_t live_bytes = 0;       // marked
   uint64_t root_bytes = 0;       // scanned beside the heap
   uint64_t allocated_bytes = 0;  // while it ran
@@ -43,6 +43,8 @@ struct Cycle {
 
 class Pacer {
  public:
+  /// Without a plan before set_options().
+  constexpr Pacer() = default;
   explicit Pacer(const PacerOptions& options) : options_(options) { plan(); }
 
   void set_options(const PacerOptions& options) {
@@ -71,7 +73,7 @@ class Pacer {
   uint32_t workers() const;
 
   /// It has ended.
-  void end(const Cycle& cycle);
+  void end(const CycleFigures& cycle);
 
   // ---- the bucket
   /// CPU time since the last call.

@@ -30,6 +30,8 @@ void* map_sparse(size_t bytes) {
   return nullptr;
 }
 
+bool is_small(const Span* s) { return s->kind == SpanKind::kSmall || s->kind == SpanKind::kCollected; }
+
 size_t table_bytes(size_t bytes) { return align_up(bytes, os::page_size()); }
 
 }  // namespace
@@ -99,7 +101,7 @@ int Shadow::begin(Free free) {
       if (!done || s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return;
       done = add(s);
       if (!done) return;
-      if (s->kind == SpanKind::kSmall && (free == Free::kAll || s->place == SpanPlace::kCurrent)) {
+      if (is_small(s) && (free == Free::kAll || s->place == SpanPlace::kCurrent)) {
         finder.add(s);
       } else {
         count_in_use(s, 0);
@@ -179,7 +181,7 @@ bool Shadow::commit(uintptr_t page, size_t pages) {
 }
 
 bool Shadow::add(const Span* s) {
-  const bool small = s->kind == SpanKind::kSmall;
+  const bool small = is_small(s);
   const size_t page = (reinterpret_cast<uintptr_t>(s->start) - base_) >> kPageShift;
   const size_t pages = s->pages();
   const uint32_t info =
@@ -225,7 +227,7 @@ MarkUnit* Shadow::units_of(const Span* s) const {
 }
 
 void Shadow::count_in_use(const Span* s, size_t free) {
-  const bool small = s->kind == SpanKind::kSmall;
+  const bool small = is_small(s);
   blocks_ += small ? s->capacity() - free : 1;
   bytes_ += small ? (s->capacity() - free) * size_t{s->size} : s->bytes;
 }
@@ -233,7 +235,7 @@ void Shadow::count_in_use(const Span* s, size_t free) {
 void Shadow::blacken(const Span* s) {
   MarkUnit* const units = units_of(s);
   if (units == nullptr) return;
-  if (s->kind != SpanKind::kSmall) {
+  if (!is_small(s)) {
     units[0].marks.fetch_or(1, std::memory_order_relaxed);
     return;
   }

@@ -161,6 +161,9 @@ class Shadow {
     return {span + layout.first + (u - first_page * kPageUnits) * 64 * layout.bytes, layout.bytes};
   }
 
+  /// The units of a span that was there when begin() was called: those of its blocks in order. Null for one that is in no table.
+  MarkUnit* units_of(const Span* s) const;
+
   /// The addresses for whose words find_slot() is worth asking: [*begin, *begin + *bytes). False if there are others as well.
   bool window(uintptr_t* begin, size_t* bytes) const {
     *begin = base_;
@@ -270,7 +273,6 @@ class Shadow {
   bool add(const Span* s);
   bool add_far(const Span* s, uint32_t info);
   bool commit(uintptr_t page, size_t pages);
-  MarkUnit* units_of(const Span* s) const;
   void count_in_use(const Span* s, size_t free);
   bool find_far(uintptr_t word, Slot* out) const;
   bool find_outside(uintptr_t word, Slot* out) const;

@@ -10,6 +10,7 @@
 #include "alloc/mheap.h"
 #include "alloc/stats.h"
 #include "alloc/walk.h"
+#include "gc/heap.h"
 #include "sched/dump.h"
 #include "shim/export.h"
 #include "shim/include/tri.h"
@@ -30,7 +31,11 @@ void* or_out_of_memory(void* p) {
   return p;
 }
 
-void* allocate_flags(size_t n, unsigned flags) {
+[[gnu::noinline]] void* allocate_flags(size_t n, unsigned flags) {
+  if ((flags & TRI_GC) != 0) {
+    const size_t collected_alignment = size_t{1} << (flags & kAlignMask);
+    return or_out_of_memory(gc::collected_heap.allocate(n, collected_alignment, (flags & TRI_NOSCAN) != 0));
+  }
   const size_t alignment = size_t{1} << (flags & kAlignMask);
   const bool zeroed = (flags & TRI_ZERO) != 0;
   if (alignment <= kBlockAlignment) return or_out_of_memory(zeroed ? allocate_zeroed(n) : allocate_inline(n));
@@ -38,6 +43,11 @@ void* allocate_flags(size_t n, unsigned flags) {
   if (p != nullptr && zeroed) memset(p, 0, n);
   return or_out_of_memory(p);
 }
+
+[[gnu::noinline]] void* allocate_collected_slow(unsigned kind) {
+  return or_out_of_memory(gc::collected_heap.allocate_kind(kind));
+}
+[[gnu::noinline]] void* allocate_plain_slow(size_t n) { return or_out_of_memory(allocate_slow(n)); }
 
 struct WalkArgs {
   int (*fn)(void*, size_t, unsigned, void*);
@@ -105,7 +115,17 @@ int tri_report(int fd, const char* what) {
   return 0;
 }
 
-void* tri_alloc(size_t n, unsigned flags) { return allocate_flags(n, flags); }
+// Both kinds as short as malloc(): whatever has more to do is called last.
+void* tri_alloc(size_t n, unsigned flags) {
+  if ((flags & ~TRI_NOSCAN) == TRI_GC && TRI_LIKELY(n <= kMaxDirectSize)) {
+    const unsigned pointer_free = flags / TRI_NOSCAN;
+    const unsigned kind = gc::direct_classes.of[direct_index(n)] + pointer_free * kSizeClasses;
+    if (void* const p = gc::pop(gc::tls_cache->runs[kind]); TRI_LIKELY(p != nullptr)) return p;
+    return allocate_collected_slow(kind);
+  }
+  if (flags <= TRI_ALIGN(kBlockAlignment)) return allocate_or<allocate_plain_slow>(n);
+  return allocate_flags(n, flags);
+}
 
 struct tri_block tri_alloc_at_least(size_t n, unsigned flags) {
   struct tri_block block = {allocate_flags(n, flags), 0};

@@ -11,8 +11,10 @@
 #include "alloc/malloc.h"
 #include "alloc/misuse.h"
 #include "alloc/thread.h"
+#include "gc/gc.h"
 #include "gc/stop.h"
 #include "gc/worker.h"
+#include "shim/leaks_report.h"
 #include "shim/options.h"
 #include "shim/report.h"
 
@@ -47,6 +49,7 @@ void child_after_fork() {
   fork_child();
   gc::stop_reset_after_fork();
   gc::workers_reset_after_fork();
+  gc::reset_after_fork();
   leave_parents_slot();
 }
 
@@ -54,6 +57,7 @@ void child_after_fork() {
   set_next_allocator(next_allocator);
   misuse::set_next_allocator_probe(another_allocator_is_loaded);
   pthread_atfork(fork_prepare, fork_parent, child_after_fork);
+  prepare_collector();
   read_options();
   prepare_report();
   // The first handler to be registered is the last to run: after all of the program's, and the destructors of its libraries.

@@ -7,6 +7,7 @@
 #include "alloc/base/print.h"
 #include "alloc/base/sys.h"
 #include "alloc/sampler.h"
+#include "gc/gc.h"
 #include "gc/roots.h"
 #include "sched/critical.h"
 #include "sched/dump.h"
@@ -67,10 +68,12 @@ void say_why_not(int fd, int error) {
 
 }  // namespace
 
-void prepare_roots() { gc::set_other_roots(visit_scheduler); }
+void prepare_collector() {
+  gc::set_other_roots(visit_scheduler);
+  gc::set_critical(sched::enter_critical, sched::leave_critical);
+}
 
 int find_leaks(gc::Leaks* leaks, uintptr_t sp) {
-  prepare_roots();
   // A goroutine must not be preempted on its way: who would let the world go on?
   sched::enter_critical();
   const int error = leaks->find(sp);

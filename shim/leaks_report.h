@@ -8,11 +8,11 @@
 
 namespace tri {
 
+/// What the collector has to know of goroutines. Before main().
+void prepare_collector();
+
 /// Leaks::find(), also from goroutines, and with their stacks as roots.
 [[nodiscard]] int find_leaks(gc::Leaks* leaks, uintptr_t sp);
-
-/// Has the collector look at the scheduler's roots, too.
-void prepare_roots();
 
 /// Looks for leaks and writes what it finds; README.md shows how. If it could not look, a line that says why. Returns how many direct leaks
 /// there are, or the errors of find_leaks().

@@ -18,6 +18,7 @@
 #include "alloc/misuse.h"
 #include "alloc/sampler.h"
 #include "alloc/scavenger.h"
+#include "gc/gc.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
@@ -231,9 +232,39 @@ bool set_preempt(const Text& value) {
 }
 
 bool set_trace(const Text& value) {
-  if (!value.is("off") && !value.is("sched")) return false;
-  sched::set_trace(value.is("sched"));
+  const bool all = value.is("all");
+  if (!all && !value.is("off") && !value.is("sched") && !value.is("gc")) return false;
+  sched::set_trace(all || value.is("sched"));
+  gc::set_trace(all || value.is("gc"));
   return true;
+}
+
+void get_trace(Line& out) {
+  static constexpr const char* kNames[] = {"off", "sched", "gc", "all"};
+  out.text(kNames[(sched::is_tracing() ? 1 : 0) + (gc::is_tracing() ? 2 : 0)]);
+}
+
+bool set_gc(const Text& value) {
+  constexpr uint32_t kPercent = 100;
+  constexpr uint64_t kMostPercent = 100'000;
+  uint64_t n = kPercent;
+  if (value.is("off")) {
+    gc::set_mode(gc::Mode::kOff, gc::percent());
+    return true;
+  }
+  if (!value.is("on") && (!parse_number(value, &n) || n == 0 || n > kMostPercent)) return false;
+  gc::set_mode(gc::Mode::kOn, static_cast<uint32_t>(n));
+  return true;
+}
+
+void get_gc(Line& out) {
+  if (gc::mode() == gc::Mode::kOff) {
+    out.text("off");
+  } else if (gc::percent() == 100) {
+    out.text("on");
+  } else {
+    out.number(uint64_t{gc::percent()});
+  }
 }
 
 bool set_signal(const Text& value) {
@@ -275,8 +306,9 @@ constexpr Option kOptions[] = {
     {"stack", "SIZE", "of a goroutine, 16K to 256M", set_stack, [](Line& out) { out.bytes(sched::default_stack()); }},
     {"preempt", "SIGNAL, off", "the signal that interrupts goroutines", set_preempt,
      [](Line& out) { print_signal(out, sched::get_preempt_signal()); }},
-    {"trace", "off, sched", "a line a second about the scheduler", set_trace,
-     [](Line& out) { out.text(sched::is_tracing() ? "sched" : "off"); }},
+    {"gc", "on, off, N", "collect tri_alloc(TRI_GC) memory, at N % growth (100)", set_gc, get_gc},
+    {"trace", "off, sched, gc, all", "a line a second about the scheduler; one for each collection", set_trace,
+     get_trace},
     {"signal", "off, SIGNAL", "report memory and tasks on this signal", set_signal,
      [](Line& out) { print_signal(out, report_signal()); }},
 };

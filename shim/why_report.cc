@@ -88,7 +88,6 @@ void say_root(int fd, const gc::Why::Root& root) {
 
 int write_why(int fd, const void* p, uintptr_t sp) {
   gc::Why why;
-  prepare_roots();
   // As in find_leaks().
   sched::enter_critical();
   const long n = why.find(p, sp);

@@ -48,6 +48,22 @@ class List {
     t->next = t->prev = nullptr;
   }
 
+  /// Takes over all elements of another list, behind those of this one. O(1).
+  void append(List& other) {
+    if (other.head_ == nullptr) return;
+    if (head_ == nullptr) {
+      head_ = other.head_;
+    } else {
+      T* const last = head_->prev;
+      T* const others_last = other.head_->prev;
+      last->next = other.head_;
+      other.head_->prev = last;
+      others_last->next = head_;
+      head_->prev = others_last;
+    }
+    other.head_ = nullptr;
+  }
+
   T* pop_front() {
     T* t = head_;
     if (t != nullptr) remove(t);

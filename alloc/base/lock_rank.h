@@ -7,9 +7,11 @@
 namespace tri {
 
 enum class LockRank : uint8_t {
-  kOptions,  // parsing and setting options
-  kReport,   // one report at a time
-  kThreads,  // the list of Thread records
+  kOptions,    // parsing and setting options
+  kReport,     // one report at a time
+  kCollector,  // when a cycle is due, and figures of the last
+  kCollected,  // the spans of a class of collected blocks; two of them are held at once only around fork() and stops. Who holds one must not allocate
+  kThreads,    // the list of Thread records
   // ---- the MALLOC line: who holds a lock below must not allocate ----
   kCentral,    // one for each size class; two of them are held at once only around fork()
   kSampler,    // spans of sampled blocks

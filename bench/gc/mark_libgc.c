@@ -3,7 +3,7 @@
 #define GC_THREADS
 #include <gc/gc.h>
 
-#include "bench/gc/graph.h"
+#include "graph.h"
 
 /* A byte less: in the mode where pointers to all of an object count, libgc adds one, and 48 bytes would become 64. */
 static void* allocate(size_t bytes, int pointer_free) {

@@ -45,6 +45,8 @@ WANTED = {
 }
 
 # Of bench/gc: name of the graph -> the letter that its programs know.
+# As deep as everybody's binary trees are that are to take some seconds.
+TREES_DEPTH = 20
 GRAPHS = {"random": "r", "sequential": "s", "list": "l", "poor": "p", "free": "a"}
 
 
@@ -150,9 +152,15 @@ def gc(folder, rounds, mib, only, processors, failures):
         # Go knows which words are pointers.
         who = {c.name for c in contenders if not (graph.startswith("poor") and c.name.startswith("go-"))}
         cases += [(graph, procs, who) for procs in processors]
+    trees = f"trees-{TREES_DEPTH}"
+    if not only or any(fnmatch.fnmatch(trees, glob) for glob in only):
+        who = {c.name for c in contenders if (folder.parent / "trees" / c.name).exists()}
+        cases += [(trees, procs, who) for procs in processors]
 
     def command(contender, name, procs):
         graph, _, size = name.partition("-")
+        if graph == "trees":
+            return [folder.parent / "trees" / contender.name, size, procs]
         return [contender.program, GRAPHS[graph], size, procs, 1]
 
     samples, extra = contest("gc", contenders, rounds, cases, command, failures, GC_TIMEOUT_S)

@@ -87,7 +87,7 @@ Result simulate(Pacer& pacer, const Program& p, double seconds) {
       if (goal > 64 * kMiB) r.worst_beyond_goal = std::max(r.worst_beyond_goal, heap / goal);
       const double live = std::min(p.live(now), heap);
       heap = std::min(heap, live + born);  // what was allocated meanwhile is black
-      Cycle c;
+      CycleFigures c;
       c.live_bytes = static_cast<uint64_t>(heap);
       c.root_bytes = static_cast<uint64_t>(p.roots);
       c.allocated_bytes = static_cast<uint64_t>(cycle_allocated);
@@ -148,7 +148,7 @@ TEST(Pacer, AHeapThatGrowsAtOnceIsCaughtUpWith) {
 }
 
 TEST(Pacer, PercentSetsTheGoal) {
-  Cycle c;
+  CycleFigures c;
   c.live_bytes = 100 << 20;
   c.root_bytes = 10 << 20;
   for (const uint32_t percent : {50u, 100u, 400u}) {
@@ -177,7 +177,7 @@ TEST(Pacer, WithoutPercentOnlyTimeAndTheLimitBeginACycle) {
 TEST(Pacer, ASmallHeapIsLeftAlone) {
   Pacer pacer(options());
   EXPECT_FALSE(pacer.is_due(1 << 20, 0));
-  Cycle c;
+  CycleFigures c;
   c.live_bytes = 1000;
   pacer.end(c);
   EXPECT_EQ(pacer.goal_bytes(), 4u << 20);
@@ -200,7 +200,7 @@ TEST(Pacer, WhatIsNoHeapCountsAgainstTheLimit) {
   o.limit_bytes = 1 << 30;
   o.percent = 1000;
   Pacer pacer(o);
-  Cycle c;
+  CycleFigures c;
   c.live_bytes = 300 << 20;
   pacer.end(c);
   const uint64_t before = pacer.goal_bytes();
@@ -224,7 +224,7 @@ TEST(Pacer, AProgramThatDoesNotFitItsLimitIsNotCollectedToDeath) {
 
 TEST(Pacer, AssistsGrowAsTheRoomShrinks) {
   Pacer pacer(options());
-  Cycle c;
+  CycleFigures c;
   c.live_bytes = 100 << 20;
   pacer.end(c);
   pacer.begin(160 << 20);
@@ -244,7 +244,7 @@ TEST(Pacer, ExtremesDoNotOverflow) {
       Pacer pacer(o);
       pacer.set_overhead(n);
       pacer.begin(n);
-      Cycle c{n, n, n, INT64_MAX, 1};
+      CycleFigures c{n, n, n, INT64_MAX, 1};
       pacer.end(c);
       EXPECT_GE(pacer.goal_bytes(), n) << n << " " << percent;
       EXPECT_LE(pacer.trigger_bytes(), pacer.goal_bytes());

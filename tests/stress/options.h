@@ -1,6 +1,6 @@
 // options.h - The command line of the stress programs: --name value.
 //
-// Used by: stress.cc, fork_storm.cc, sched_stress.cc, fork_tasks.cc.
+// Used by: stress.cc, fork_storm.cc, sched_stress.cc, fork_tasks.cc, gc_stress.cc.
 #pragma once
 
 #include <cstdint>

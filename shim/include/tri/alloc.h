@@ -62,6 +62,8 @@ int tri_report(int fd, const char *what);
 
 /** Flags of tri_alloc(). */
 #define TRI_ZERO 0x40u                                    /**< the memory is zeroed */
+#define TRI_GC 0x80u                                      /**< freed when nothing reaches it: see tri/gc.h. Always zeroed */
+#define TRI_NOSCAN 0x100u                                 /**< with TRI_GC: no word of the block is a pointer, so none is followed */
 #define TRI_ALIGN(a) ((unsigned)__builtin_ctzll(a))       /**< aligned to a, a power of two, 1 to 2^47 */
 
 /** Allocates n bytes, aligned to 16 unless TRI_ALIGN says more. The caller owns the block.

@@ -1,0 +1,87 @@
+// gc.h - The collector: what of the program's memory can still be reached, and what becomes of the rest.
+//
+// OVERVIEW
+//
+// One conservative marker inside the allocator serves all modes; no program has to be compiled for it, and no thread has to register.
+//
+//   stop       all threads, by a signal (stop.h, tasks.h)
+//   roots      registers, stacks, data, everything that is mapped and no block (roots.h, memory_map.h)
+//   shadow     from any word to its block and mark bit, in tables beside the heap (shadow.h, free_blocks.h)
+//   mark       follows words from block to block, by one marker or several on threads of the collector (marker.h, mark_queue.h, mark_team.h,
+//              worker.h)
+//   dirty      which pages the program writes to meanwhile (dirty.h)
+//
+// Three modes stand on it, in the order of their safety. `leaks` reports what is not marked (leaks.h, sleepers.h), `safe` keeps freed memory
+// from being used again while something points to it, and `gc`, which this file drives, frees what nothing reaches:
+//
+//   heap       memory that is collected (heap.h; sweep.cc)
+//   pacer      when a cycle is due (pacer.h)
+//   cycle      one marking (cycle.h)
+//
+// Phases of the mode:
+//
+//   idle --(heap has grown by the percentage, or two minutes are over, or tri_gc())--> marking --> sweeping --> idle
+//
+// Who allocates looks in its slow path whether a cycle is due, and starts a thread for it, which libc does not know of: it marks, sweeps,
+// and ends. So no thread of the program does the collector's work in the middle of whatever it was about, holding whatever locks, on a
+// stack of whatever size. If there can be no thread, who allocates does it after all.
+//
+// The mode is on as soon as the first collected block is allocated, unless it was switched off. Without such a block there is no thread, no handler
+// and no descriptor.
+//
+// To read it in order: stop, roots, shadow, marker, mark_team, cycle, heap, sweep, gc.
+#ifndef TRI_GC_GC_H
+#define TRI_GC_GC_H
+
+#include <cstddef>
+#include <cstdint>
+
+namespace tri::gc {
+
+enum class Mode : uint8_t {
+  kOff,  // nothing is collected but by collect()
+  kOn,   // collected memory
+};
+void set_mode(Mode mode, uint32_t percent);
+Mode mode();
+uint32_t percent();
+
+/// A line on fd 2 for each cycle.
+void set_trace(bool on);
+bool is_tracing();
+
+/// What the rest of the library does about a cycle that runs on a thread of the program: between the two that thread keeps its goroutine.
+void set_critical(void (*enter)(), void (*leave)());
+
+/// For slow paths of allocation: begins a cycle if one is due.
+void poll();
+/// A whole cycle, which begins after the call; back when all is swept. 0; -EAGAIN: disabled, or in a signal handler that interrupted the
+/// allocator; or why it came to nothing: see Cycle::run().
+int collect();
+/// Where memory has run out. False if that cannot help.
+[[nodiscard]] bool collect_for_memory();
+
+/// No cycle begins between them. They nest. enable() without disable() is false.
+void disable();
+[[nodiscard]] bool enable();
+
+struct CollectorStats {
+  uint64_t cycles = 0;
+  uint64_t failed_cycles = 0;  // which kept all
+  uint64_t live_bytes = 0;     // marked in the last one, malloc's included
+  uint64_t goal_bytes = 0;
+  uint64_t allocated_bytes = 0;  // collected memory, ever
+  uint64_t collected_bytes = 0;  // of it: found unreachable, ever
+  uint64_t collected_blocks = 0;
+  int64_t pause_ns = 0;  // all stops, ever
+  int64_t pause_ns_max = 0;
+  int64_t pause_ns_last = 0;
+};
+CollectorStats get_stats();
+
+/// In a forked child, after alloc's and stop_reset_after_fork().
+void reset_after_fork();
+
+}  // namespace tri::gc
+
+#endif
