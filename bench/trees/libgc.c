@@ -1,5 +1,6 @@
 /* libgc.c - Binary trees in the memory of Boehm's collector (libgc), as programs ask for it: of the two words it makes four, for pointers to their end. */
 #define GC_THREADS
+#define _GNU_SOURCE
 #include <gc/gc.h>
 
 #include "trees.h"

@@ -1,4 +1,5 @@
 /* tri.c - Binary trees of collected memory. */
+#define _GNU_SOURCE
 #include <tri.h>
 
 #include "trees.h"
