@@ -108,6 +108,9 @@ class MHeap {
   /// lie, becomes unreadable, whoever frees it: its contents are given back, its addresses later. One observer at a time; it stays the caller's.
   void pin_addresses(const HeapObserver* observer);
   void unpin_addresses();
+  /// In a forked child, whose parent had pinned them. Takes no lock: the child may be in a signal handler that interrupted who holds it. What was to leave
+  /// leaves with the next unpin_addresses().
+  void unpin_after_fork() { observer_ = nullptr; }
 
   /// Calls fn(start, bytes) for all memory in which blocks may lie, and in which nothing else does: the same rules.
   template <class Fn>

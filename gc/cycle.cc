@@ -34,7 +34,7 @@ constexpr size_t kPagesTaken = 16;
 // While protection is taken back, page faults of the program wait: 0.6 ms for so much.
 constexpr size_t kUnwatchBytes = size_t{64} << 20;
 
-constinit std::atomic<bool> running{false};
+constinit std::atomic<Cycle*> running{nullptr};
 
 int64_t precise_ns() {
   timespec t = {};
@@ -173,9 +173,9 @@ int Cycle::list_others(const Roots& roots) {
 
 int Cycle::run(const CycleClient& client, uintptr_t own_sp) {
   if (own_sp != 0 && in_slow_path()) return -EAGAIN;
-  bool free = false;
+  Cycle* free = nullptr;
   // acquire: what the last one left is there.
-  if (!running.compare_exchange_strong(free, true, std::memory_order_acquire, std::memory_order_relaxed))
+  if (!running.compare_exchange_strong(free, this, std::memory_order_acquire, std::memory_order_relaxed))
     return -EAGAIN;
   int error = -EOPNOTSUPP;
   if (options_.concurrent) {
@@ -195,13 +195,17 @@ int Cycle::run(const CycleClient& client, uintptr_t own_sp) {
   others_.release();
   written_.release();
   copies_.release();
-  running.store(false, std::memory_order_release);  // pairs with the acquire above
+  running.store(nullptr, std::memory_order_release);  // pairs with the acquire above
   return error;
 }
 
 void Cycle::reset_after_fork() {
-  heap.unpin_addresses();
-  running.store(false, std::memory_order_relaxed);
+  // relaxed: the child has one thread, and what the parent's cycle wrote before the fork is there.
+  Cycle* const parents = running.load(std::memory_order_relaxed);
+  if (parents == nullptr) return;
+  heap.unpin_after_fork();
+  parents->dirty_.forget_after_fork();
+  running.store(nullptr, std::memory_order_relaxed);
 }
 
 void Cycle::count(const MarkTeam& team) {
