@@ -21,7 +21,9 @@ struct CpuTimes {
 
 /// The sums of now, as a file like /proc/stat has them. Takes microseconds, and allocates nothing.
 CpuTimes read_cpu_times(const char* stat);
-inline CpuTimes cpu_times_of_system() { return read_cpu_times("/proc/stat"); }
+/// The system's. Keeps the file open, above the numbers that programs count on getting: one that closes a descriptor to get its number from the next
+/// open() must not find that we have it just then. By one thread at a time.
+CpuTimes cpu_times_of_system();
 /// What sysmon calls; tests put others in.
 TRI_INTERNAL extern constinit std::atomic<CpuTimes (*)()> cpu_times;
 

@@ -1,7 +1,9 @@
 // cpu_times_test.cc - Tests of sched/cpu_times.h: the file as the kernel writes it, and as it should not be.
 #include "sched/cpu_times.h"
 
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <string>
@@ -53,6 +55,32 @@ TEST_F(CpuTimesFile, TakesNothingFromWhatIsNoSuchFile) {
     EXPECT_EQ(times.idle, 0) << text;
   }
   EXPECT_EQ(read_cpu_times("/no/such/file").cpus, 0);
+}
+
+int number_of_stat() {
+  char name[64];
+  for (int fd = 3; fd < 1024; ++fd) {
+    const ssize_t n = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), name, sizeof name);
+    if (n > 0 && std::string(name, static_cast<size_t>(n)) == "/proc/stat") return fd;
+  }
+  return -1;
+}
+
+TEST_F(CpuTimesFile, TakesNoNumberThatAProgramMayCountOn) {
+  if (cpu_times_of_system().cpus == 0) return;
+  const int number = number_of_stat();
+  EXPECT_GE(number, 900);
+  // Closed by somebody, who opens another file there: that one is left alone, and not read.
+  close(number);
+  const int zero = open("/dev/zero", O_RDONLY);
+  ASSERT_EQ(dup2(zero, number), number);
+  EXPECT_GT(cpu_times_of_system().cpus, 0);
+  EXPECT_GE(number_of_stat(), 900);
+  char c = 1;
+  EXPECT_EQ(::read(number, &c, 1), 1);
+  EXPECT_EQ(c, 0);
+  close(number);
+  close(zero);
 }
 
 TEST_F(CpuTimesFile, OfTheSystemGrow) {
