@@ -21,7 +21,7 @@
 //
 // One cycle at a time in a process. It runs on the thread that calls run(), which may be one of the collector's own (worker.h).
 //
-// See gc.h for the overview. Used by: gc, quarantine.
+// See gc.h for the overview. Used by: gc.
 #ifndef TRI_GC_CYCLE_H
 #define TRI_GC_CYCLE_H
 

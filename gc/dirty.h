@@ -25,7 +25,7 @@
 // fork() leaves the child without the protection. Its copies of the descriptors still mean the parent's memory, so that it must do nothing
 // with them but close them: forget_after_fork().
 //
-// See gc.h for the overview. Implemented in os/linux/. Used by: quarantine.
+// See gc.h for the overview. Implemented in os/linux/. Used by: cycle.
 #ifndef TRI_GC_DIRTY_H
 #define TRI_GC_DIRTY_H
 

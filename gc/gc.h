@@ -10,13 +10,14 @@
 //   mark       follows words from block to block, by one marker or several on threads of the collector (marker.h, mark_queue.h, mark_team.h,
 //              worker.h)
 //   dirty      which pages the program writes to meanwhile (dirty.h)
+//   own_map    what all of it maps for itself is no root (own_map.h)
 //
 // Three modes stand on it, in the order of their safety. `leaks` reports what is not marked (leaks.h, sleepers.h), `safe` keeps freed memory
 // from being used again while something points to it, and `gc`, which this file drives, frees what nothing reaches:
 //
 //   heap       memory that is collected (heap.h; sweep.cc)
 //   pacer      when a cycle is due (pacer.h)
-//   cycle      one marking (cycle.h)
+//   cycle      one marking, beside the program or with it stopped (cycle.h, page_copies.h)
 //
 // Phases of the mode:
 //

@@ -3,7 +3,7 @@
 // Usable while the world stands and while it runs. Roots are given to the caller's own marker; drain() starts the others, and
 // when it returns everything reachable is marked and they are gone.
 //
-// See gc.h for the overview. Used by: leaks.
+// See gc.h for the overview. Used by: leaks, cycle.
 #ifndef TRI_GC_MARK_TEAM_H
 #define TRI_GC_MARK_TEAM_H
 

@@ -4,7 +4,7 @@
 // its pointers; the kernel knows which those are, so that a sparse mapping of many gigabytes costs little, and nothing that
 // could fault is touched: neither guard pages, nor the end of a file that was cut, nor what a device shows.
 //
-// See gc.h for the overview. Used by: roots.
+// See gc.h for the overview. Used by: roots, cycle.
 #ifndef TRI_GC_MEMORY_MAP_H
 #define TRI_GC_MEMORY_MAP_H
 

@@ -12,7 +12,7 @@
 //
 // Not seen: pointers that are not stored as such (XOR, compressed, encrypted), or not in this process's memory (the kernel's, other processes').
 //
-// See gc.h for the overview. Used by: leaks.
+// See gc.h for the overview. Used by: leaks, why, cycle.
 #ifndef TRI_GC_ROOTS_H
 #define TRI_GC_ROOTS_H
 

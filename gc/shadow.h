@@ -26,7 +26,7 @@
 // Interior pointers count, and those past the last byte of a block (its end is the next one's start) count for the next one alone: who
 // looks for all blocks that a word may mean asks for the byte before as well.
 //
-// See gc.h for the overview. Used by: marker, leaks.
+// See gc.h for the overview. Used by: marker, leaks, why, cycle, heap.
 #ifndef TRI_GC_SHADOW_H
 #define TRI_GC_SHADOW_H
 

@@ -18,7 +18,7 @@
 // The handler may run anywhere in the program, in the middle of malloc as well: it touches its own record, three words and futexes, and the
 // thread may hold any lock meanwhile. So who stops takes the locks first that it needs while the world stands.
 //
-// See gc.h for the overview. Used by: mark, leaks.
+// See gc.h for the overview. Used by: leaks, why, cycle.
 #ifndef TRI_GC_STOP_H
 #define TRI_GC_STOP_H
 

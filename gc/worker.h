@@ -6,7 +6,7 @@
 //
 // Records and stacks are used again from cycle to cycle; an idle one's stack takes addresses only.
 //
-// See gc.h for the overview. Used by: mark.
+// See gc.h for the overview. Used by: mark_team, leaks.
 #ifndef TRI_GC_WORKER_H
 #define TRI_GC_WORKER_H
 
