@@ -182,7 +182,9 @@ TEST(Unwind, AlsoFromAnAlternateStack) {
 }
 
 volatile int zero;
-[[gnu::noinline]] int fault_at_first_instruction(int* p) { return *p; }
+[[gnu::noinline, gnu::no_sanitize("undefined", "address", "thread")]] int fault_at_first_instruction(int* p) {
+  return *p;
+}
 
 TEST(Unwind, FromTheVeryInstructionThatASignalInterrupted) {
   // The address is that of a function's first instruction: one less would be in the function before it.
