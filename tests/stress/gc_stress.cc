@@ -13,6 +13,7 @@
 
 #include <atomic>
 #include <cstring>
+#include <ctime>
 #include <thread>
 #include <vector>
 
@@ -225,6 +226,15 @@ void collect(uint64_t seed) {
   }
 }
 
+/// The collector's signals end each sleep() early.
+void wait_one_second() {
+  timespec end;
+  clock_gettime(CLOCK_MONOTONIC, &end);
+  ++end.tv_sec;
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr) == EINTR) {
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -252,7 +262,7 @@ int main(int argc, char** argv) {
   uint64_t seen = 0;
   long still = 0;
   for (long second = 0; second < options.seconds; ++second) {
-    sleep(1);
+    wait_one_second();
     still = g_steps == seen ? still + 1 : 0;
     seen = g_steps;
     if (still >= options.patience) fail("no step any more", nullptr);
