@@ -129,7 +129,10 @@ extern "C" [[gnu::no_sanitize_thread, gnu::no_sanitize_address]] void (*tri_befo
 
 }  // namespace
 
+constinit thread_local uint32_t tls_collected_locks = 0;
+
 bool in_slow_path() {
+  if (tls_collected_locks != 0) return true;
   const MCache* const mcache = tls_mcache;
   return mcache == &empty_mcache ? tls_life == Life::kChanging : mcache->busy;
 }

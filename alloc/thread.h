@@ -57,6 +57,31 @@ TRI_INTERNAL extern constinit thread_local MCache* tls_mcache;
 /// The calling thread's mcache; empty_mcache if it has none.
 inline MCache* current_mcache() { return tls_mcache; }
 
+// Locks of the collected heap that this thread holds (CollectedGuard).
+TRI_INTERNAL extern constinit thread_local uint32_t tls_collected_locks;
+
+/// Holds a lock of the collected heap. Meanwhile the thread counts as in a slow path: a goroutine that was interrupted here and lost its
+/// processor would hold up all that allocate, on all processors.
+class CollectedGuard {
+ public:
+  explicit CollectedGuard(Lock& lock) : lock_(lock) {
+    ++tls_collected_locks;
+    std::atomic_signal_fence(
+        std::memory_order_seq_cst);  // counted before it is taken, for signal handlers of this thread
+    lock_.lock();
+  }
+  ~CollectedGuard() {
+    lock_.unlock();
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    --tls_collected_locks;
+  }
+  CollectedGuard(const CollectedGuard&) = delete;
+  CollectedGuard& operator=(const CollectedGuard&) = delete;
+
+ private:
+  Lock& lock_;
+};
+
 /// True while this thread is in a slow path of the allocator, or gets its record or gives it back: it may hold locks. For signal handlers.
 bool in_slow_path();
 

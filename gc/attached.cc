@@ -7,6 +7,7 @@
 #include "alloc/base/sys.h"
 #include "alloc/os/os.h"
 #include "alloc/persistent.h"
+#include "alloc/thread.h"
 #include "gc/heap.h"
 
 namespace tri::gc {
@@ -105,7 +106,7 @@ void Attached::remove(Entry* e) {
 }
 
 void Attached::drop(const void* block) {
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   each_of(block, [this](Entry* e) { remove(e); });
 }
 
@@ -118,7 +119,7 @@ bool Attached::is_dead(uintptr_t inverse, uint32_t since) const {
 
 int Attached::add_cleanup(const void* block, Fn fn, void* arg) {
   if (fn == nullptr || !collected_heap.is_block(block)) return -EINVAL;
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   if (!insert(block, {0, nullptr, fn, arg, 0})) return -ENOMEM;
   cleanups_.fetch_add(1, std::memory_order_relaxed);
   return 0;
@@ -126,7 +127,7 @@ int Attached::add_cleanup(const void* block, Fn fn, void* arg) {
 
 Weak* Attached::new_weak(const void* block) {
   if (!collected_heap.is_block(block)) return nullptr;
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   Weak* w = free_weaks_;
   if (w == nullptr) {
     void* const memory = persistent::alloc(sizeof(Weak), alignof(Weak));
@@ -142,7 +143,7 @@ Weak* Attached::new_weak(const void* block) {
 }
 
 void* Attached::get(const Weak* w) {
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   if (w->inverse == 0 || is_dead(w->inverse, w->since)) return nullptr;
   void* const block = reinterpret_cast<void*>(~w->inverse);
   collected_heap.shade(block);
@@ -150,7 +151,7 @@ void* Attached::get(const Weak* w) {
 }
 
 void Attached::free_weak(Weak* w) {
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   if (w->inverse != 0) {
     each_of(reinterpret_cast<void*>(~w->inverse), [&](Entry* e) {
       if (e->weak == w) remove(e);
@@ -162,7 +163,7 @@ void Attached::free_weak(Weak* w) {
 
 int Attached::pin(const void* block) {
   if (!collected_heap.is_block(block)) return -EINVAL;
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   for (size_t i = 0; i < pin_count_; ++i) {
     if (pins_[i].block != block) continue;
     ++pins_[i].count;
@@ -185,7 +186,7 @@ int Attached::pin(const void* block) {
 }
 
 int Attached::unpin(const void* block) {
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   for (size_t i = 0; i < pin_count_; ++i) {
     if (pins_[i].block != block) continue;
     if (--pins_[i].count != 0) return 0;
@@ -198,7 +199,7 @@ int Attached::unpin(const void* block) {
 }
 
 bool Attached::take(Fn* fn, void** arg) {
-  LockGuard guard(collected_heap.attached_lock());
+  CollectedGuard guard(collected_heap.attached_lock());
   if (due_head_ == due_tail_) return false;
   Due& d = due_[due_head_++ % room_];
   *fn = d.fn;
@@ -211,7 +212,7 @@ bool Attached::take(Fn* fn, void** arg) {
 void Attached::wait() {
   const uint32_t seen = news_.load(std::memory_order_acquire);
   {
-    LockGuard guard(collected_heap.attached_lock());
+    CollectedGuard guard(collected_heap.attached_lock());
     if (due_head_ != due_tail_) return;
   }
   sys::futex_wait(&news_, seen, -1);
@@ -224,7 +225,7 @@ void Attached::settle() {
   bool any_due = false;
   const Entry* settling = nullptr;
   for (size_t at = 0;;) {
-    LockGuard guard(collected_heap.attached_lock());
+    CollectedGuard guard(collected_heap.attached_lock());
     // In a table that was made meanwhile the entries have other places: from the start again, which changes nothing of what was done.
     if (settling != table_) at = 0;
     settling = table_;

@@ -512,30 +512,33 @@ int Cycle::scan_last_part(LastStop& stop, const RootPart& p, const RootVisitor& 
 
 // ---- verification ---------------------------------------------------------------------------------------------------------
 
-/// What a marking from scratch reaches now, with the world stopped, must be marked.
+/// What a marking from scratch reaches now, with the world stopped, must be marked. Free blocks are black in it, as they may be in ours: what only
+/// the rest of an old block leads to is not reachable.
 void Cycle::verify(Roots& roots, const CycleClient& client) {
+  Shadow free;
   Shadow again;
-  if (again.prepare() != 0 || again.build() != 0) return again.end();  // no memory for it
+  if (free.begin() != 0 || again.begin() != 0) {  // no memory for it
+    free.end();
+    return again.end();
+  }
   Marker marker(again);
   Scanner scanner{marker};
   roots.each(scanner.visitor());
   if (client.add_roots != nullptr) client.add_roots(client.arg, marker);
   marker.drain();
-  again.each_marked([this](const Ref& r) {
+  again.each_marked([&](const Ref& r) {
+    const auto at = reinterpret_cast<uintptr_t>(r.start);
     Ref mine;
-    if (!shadow_.find(reinterpret_cast<uintptr_t>(r.start), &mine) || mine.start != r.start || mine.bytes != r.bytes)
-      return;
-    if (mine.is_marked()) return;
+    Ref none;
+    if (free.find(at, &none) && none.is_marked()) return;
+    if (!shadow_.find(at, &mine) || mine.start != r.start || mine.bytes != r.bytes || mine.is_marked()) return;
     Line line;
-    line.text("tri: the collector has missed the block at ")
-        .pointer(r.start)
-        .text(" of ")
-        .number(r.bytes)
-        .text(" bytes, which is reachable")
-        .write_to(2);
+    line.text("tri: the collector has missed the block at ").pointer(r.start).text(" of ").number(uint64_t{r.bytes});
+    line.text(" bytes, which is reachable").in_program().write_to(2);
     __builtin_trap();
   });
   again.end();
+  free.end();
 }
 
 }  // namespace tri::gc

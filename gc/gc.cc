@@ -138,7 +138,7 @@ void finish(Run& run, int error) {
   const CycleStats& c = run.cycle.stats();
   const int64_t now = os::now_ns();
   {
-    LockGuard guard(state_lock);
+    CollectedGuard guard(state_lock);
     const uint64_t allocated = collected_heap.allocated_bytes();
     CycleFigures figures;
     // Of a cycle that came to nothing all that is there counts as live: the next one is not due at once.
@@ -233,7 +233,7 @@ void poll() {
     if (os::now_ns() - last_cycle_ns.load(std::memory_order_relaxed) < pacer_options.period_ns) return;
     reason = Reason::kTime;
   } else if (due == 0) {
-    LockGuard guard(state_lock);
+    CollectedGuard guard(state_lock);
     last_cycle_ns.store(os::now_ns(), std::memory_order_relaxed);
     pacer.set_options(pacer_options);
     stats.goal_bytes = pacer.goal_bytes();
@@ -268,7 +268,7 @@ bool enable() {
 }
 
 void set_mode(Mode mode, uint32_t percent) {
-  LockGuard guard(state_lock);
+  CollectedGuard guard(state_lock);
   mode_now.store(mode, std::memory_order_relaxed);
   pacer_options.percent = percent;
   pacer.set_options(pacer_options);
@@ -287,7 +287,7 @@ void set_critical(void (*enter)(), void (*leave)()) {
 }
 
 CollectorStats get_stats() {
-  LockGuard guard(state_lock);
+  CollectedGuard guard(state_lock);
   CollectorStats s = stats;
   s.allocated_bytes = collected_heap.allocated_bytes();
   s.collected_bytes = collected_heap.collected_bytes();

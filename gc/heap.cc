@@ -9,6 +9,7 @@
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
 #include "alloc/persistent.h"
+#include "alloc/thread.h"
 #include "gc/attached.h"
 #include "gc/gc.h"
 
@@ -55,7 +56,7 @@ bool Heap::install() {
   // acquire: pairs with the release below: the hooks are there.
   if (TRI_LIKELY(installed_.load(std::memory_order_acquire))) return true;
   if (!heap.init()) return false;
-  LockGuard guard(centrals_[kCaches].lock);
+  CollectedGuard guard(centrals_[kCaches].lock);
   if (installed_.load(std::memory_order_relaxed)) return true;
   collected_hooks.free = [](void* p, Span* s) { collected_heap.free(p, s); };
   collected_hooks.reallocate = [](void* p, Span* s, size_t n) { return collected_heap.reallocate(p, s, n); };
@@ -71,7 +72,7 @@ bool Heap::install() {
 Cache* Heap::attach() {
   if (tls_cache != &empty_cache) return tls_cache;
   if (!install()) return nullptr;
-  LockGuard guard(centrals_[kCaches].lock);
+  CollectedGuard guard(centrals_[kCaches].lock);
   Cache* c = idle_;
   if (c != nullptr) {
     idle_ = c->next_idle;
@@ -92,12 +93,12 @@ void Heap::thread_ends() {
   tls_cache = &empty_cache;
   for (unsigned k = 0; k < kKinds; ++k) {
     if (c->current[k] == nullptr) continue;
-    LockGuard guard(centrals_[k].lock);
+    CollectedGuard guard(centrals_[k].lock);
     CollectedSpan* const s = c->current[k];
     retire(*c, k);
     put(centrals_[k], s);
   }
-  LockGuard guard(centrals_[kCaches].lock);
+  CollectedGuard guard(centrals_[kCaches].lock);
   c->next_idle = idle_;
   idle_ = c;
 }
@@ -142,7 +143,7 @@ bool Heap::next_run(Cache& cache, unsigned kind) {
 /// In a SlowPath.
 bool Heap::refill(Cache& cache, unsigned kind) {
   Central& central = centrals_[kind];
-  LockGuard guard(central.lock);
+  CollectedGuard guard(central.lock);
   CollectedSpan* s = cache.current[kind];
   if (s != nullptr) {
     retire(cache, kind);
@@ -282,7 +283,7 @@ void* Heap::allocate_large(size_t n, size_t alignment, bool pointer_free) {
   if (span == nullptr) return nullptr;
   if (span->needs_zero) memset(span->start, 0, span->bytes);
   {
-    LockGuard guard(central.lock);
+    CollectedGuard guard(central.lock);
     if (CollectedSpan* const s = make_record(central, 0)) {
       s->span = span;
       s->listed = epoch_;
@@ -326,7 +327,7 @@ void Heap::free_small(void* p, Span* span) {
   Central& central = centrals_[kind_of(span)];
   bool twice = false;
   {
-    LockGuard guard(central.lock);
+    CollectedGuard guard(central.lock);
     CollectedSpan* const s = span->collected;
     const size_t i = s->index_of(p);
     const uint64_t bit = uint64_t{1} << (i % 64);
@@ -361,7 +362,7 @@ void Heap::free_large(void* p, Span* span) {
   Central& central = centrals_[kLarge];
   bool twice = false;
   {
-    LockGuard guard(central.lock);
+    CollectedGuard guard(central.lock);
     CollectedSpan* const s = span->collected;
     twice = s->is_freed;
     if (!twice) allocated_.fetch_sub(span->bytes, std::memory_order_relaxed);
@@ -409,7 +410,7 @@ bool Heap::is_block(const void* p) {
   if (!span->is_collected) return false;
   if (span->kind != SpanKind::kCollected) return p == span->start && !span->collected->is_freed;
   if (!span->is_block(span->offset_of(p))) return false;
-  LockGuard guard(centrals_[kind_of(span)].lock);
+  CollectedGuard guard(centrals_[kind_of(span)].lock);
   CollectedSpan* const s = span->collected;
   return s->is_in_use(s->index_of(p));
 }

@@ -2,6 +2,7 @@
 #include <bit>
 
 #include "alloc/mheap.h"
+#include "alloc/thread.h"
 #include "gc/heap.h"
 
 namespace tri::gc {
@@ -119,7 +120,7 @@ void Heap::sweep_all() {
   for (unsigned k = 0; k <= kLarge; ++k) {
     Central& central = centrals_[k];
     for (bool more = true; more;) {
-      LockGuard guard(central.lock);
+      CollectedGuard guard(central.lock);
       for (int i = 0; more && i < kBatch; ++i) {
         CollectedSpan* const s = central.unswept.pop_front();
         more = s != nullptr;
@@ -169,7 +170,7 @@ void Heap::reset_after_fork() {
 void Heap::verify() {
   for (unsigned k = 0; k < kKinds; ++k) {
     Central& central = centrals_[k];
-    LockGuard guard(central.lock);
+    CollectedGuard guard(central.lock);
     const auto check = [&](const CollectedSpan* s) {
       TRI_CHECK(s->span->collected == s);
       TRI_CHECK(s->span->kind == SpanKind::kCollected);
