@@ -172,9 +172,11 @@ int DirtyPages::watch(uintptr_t begin, uintptr_t end) {
   end = align_up(end, os::page_size());
   const int error = renew(begin, end);
   if (error != 0) return error < 0 ? error : 0;
-  // Without room for results, the kernel protects all that is there, and at its fastest.
+  // Only what is there: of what is not, the kernel would note for each page that it is protected, terabytes of them in programs that reserve
+  // addresses by the terabyte. What comes later is written.
   ScanArg arg = scan_of(begin, end);
   arg.flags = kProtectMatching;
+  arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
   const long n = control(pages_.fd, kPagemapScan, &arg);
   return n < 0 ? static_cast<int>(n) : 0;
 }
