@@ -1,5 +1,6 @@
 // sampler_test.cc - Sampled blocks are blocks like all others, and have their site for as long as they are in use.
 #include "alloc/sampler.h"
+#include "alloc/thread.h"
 
 #include <dlfcn.h>
 
@@ -197,8 +198,10 @@ TEST(Sampler, AForkedChildGoesOn) {
   for (int i = 0; i < 200; ++i) {
     void* const p = from_here(64);
     const sites::Site site = site_of(p);
+    fork_prepare();
     const pid_t child = fork();
     if (child == 0) {
+      fork_child();
       alarm(30);
       bool good = site_of(p) == site;
       deallocate(p);
@@ -209,6 +212,7 @@ TEST(Sampler, AForkedChildGoesOn) {
       }
       _exit(good ? 0 : 1);
     }
+    fork_parent();
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_EQ(status, 0) << i;
