@@ -267,8 +267,8 @@ TEST(Netpoll, AHundredThousandReadsTimeOut) {
     }
     verify_poll_descs();
   }
-  // The poller's own two stay.
-  EXPECT_LE(open_descriptors(), before + 2);
+  // The poller's own two stay, and what tells how busy the machine is (os/cpu_times.h).
+  EXPECT_LE(open_descriptors(), before + 3);
   EXPECT_TRUE(eventually([] { return earliest_timer() == kForever; }));
   // Each processor keeps some dozens of records and stacks to itself, and a chunk of stacks may not have been used up.
   const size_t kept = 100 * static_cast<size_t>(set_procs(0)) + 100;
