@@ -12,6 +12,7 @@
 #include "alloc/thread.h"
 #include "gc/attached.h"
 #include "gc/cycle.h"
+#include "gc/finalizers.h"
 #include "gc/heap.h"
 #include "gc/leaks.h"
 #include "gc/mark_team.h"
@@ -44,6 +45,7 @@ constinit CollectorStats stats;
 constinit std::atomic<uint32_t> running{0};  // 1 while a cycle does; who sets it owns the record below. futex
 constinit std::atomic<uint32_t> begun{0};
 constinit std::atomic<uint32_t> done{0};
+constinit std::atomic<uint32_t> moments{0};  // odd while a cycle runs
 constinit std::atomic<int> last_error{0};
 constinit os::BareThread collector;
 constinit bool collector_is_known = false;
@@ -89,7 +91,10 @@ CycleClient client_of(Run* run) {
   CycleClient c;
   c.arg = run;
   c.at_begin = [](void*, Shadow& shadow) { collected_heap.begin_marking(blacken, &shadow); };
-  c.at_end = [](void*, Shadow& shadow) { collected_heap.end_marking(shadow); };
+  c.at_end = [](void*, Shadow& shadow) {
+    finalizers.settle(shadow);
+    collected_heap.end_marking(shadow);
+  };
   return c;
 }
 
@@ -171,6 +176,7 @@ void run_cycle(Reason reason, uintptr_t sp) {
   if (first_ns == 0) first_ns = run.begin_ns;
   run.heap_before = stats.live_bytes + collected_heap.allocated_bytes() - allocated_before;
   begun.fetch_add(1, std::memory_order_seq_cst);
+  moments.fetch_or(1, std::memory_order_relaxed);
   const int error = run.cycle.run(client_of(&run), sp);
   if (error != 0) collected_heap.abandon_marking_running();
   finish(run, error);
@@ -178,7 +184,8 @@ void run_cycle(Reason reason, uintptr_t sp) {
   attached.settle();
   collected_heap.sweep_all();
   if (is_tracing()) say(run, error, os::now_ns() - sweep_begin);
-  running.store(0, std::memory_order_release);  // pairs with the acquire in try_begin()
+  moments.fetch_add(1, std::memory_order_release);  // who sees it finds the finalizers that are due
+  running.store(0, std::memory_order_release);      // pairs with the acquire in try_begin()
   done.fetch_add(1, std::memory_order_release);
   sys::futex_wake(&done, INT32_MAX);
 }
@@ -281,6 +288,8 @@ uint32_t percent() { return pacer_options.percent; }
 void set_trace(bool on) { tracing.store(on, std::memory_order_relaxed); }
 bool is_tracing() { return tracing.load(std::memory_order_relaxed); }
 
+const std::atomic<uint32_t>& cycle_moments() { return moments; }
+
 void set_critical(void (*enter)(), void (*leave)()) {
   enter_critical = enter;
   leave_critical = leave;
@@ -292,6 +301,7 @@ CollectorStats get_stats() {
   s.allocated_bytes = collected_heap.allocated_bytes();
   s.collected_bytes = collected_heap.collected_bytes();
   s.collected_blocks = collected_heap.collected_blocks();
+  s.recent_bytes = s.allocated_bytes < allocated_before ? 0 : s.allocated_bytes - allocated_before;
   return s;
 }
 
@@ -300,6 +310,7 @@ void reset_after_fork() {
   Cycle::reset_after_fork();
   // The parent's cycle stayed there. What it had to sweep is here as well, and is swept when it is needed, or by the next one.
   running.store(0, std::memory_order_relaxed);
+  moments.store((moments.load(std::memory_order_relaxed) + 1) & ~1u, std::memory_order_relaxed);
   done.store(begun.load(std::memory_order_relaxed), std::memory_order_relaxed);
   collected_heap.reset_after_fork();
 }

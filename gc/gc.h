@@ -17,6 +17,7 @@
 //
 //   heap       memory that is collected (heap.h; sweep.cc)
 //   pacer      when a cycle is due (pacer.h)
+//   finalizers what is done with blocks that are lost (finalizers.h; attached.h)
 //   cycle      one marking, beside the program or with it stopped (cycle.h, page_copies.h)
 //
 // Phases of the mode:
@@ -34,6 +35,7 @@
 #ifndef TRI_GC_GC_H
 #define TRI_GC_GC_H
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -74,11 +76,15 @@ struct CollectorStats {
   uint64_t allocated_bytes = 0;  // collected memory, ever
   uint64_t collected_bytes = 0;  // of it: found unreachable, ever
   uint64_t collected_blocks = 0;
-  int64_t pause_ns = 0;  // all stops, ever
+  uint64_t recent_bytes = 0;  // allocated since the last cycle
+  int64_t pause_ns = 0;       // all stops, ever
   int64_t pause_ns_max = 0;
   int64_t pause_ns_last = 0;
 };
 CollectorStats get_stats();
+
+/// Goes up when a cycle begins, and when it is over with all that it has to do: odd in between.
+const std::atomic<uint32_t>& cycle_moments();
 
 /// In a forked child, after alloc's and stop_reset_after_fork().
 void reset_after_fork();

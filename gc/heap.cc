@@ -11,6 +11,7 @@
 #include "alloc/persistent.h"
 #include "alloc/thread.h"
 #include "gc/attached.h"
+#include "gc/finalizers.h"
 #include "gc/gc.h"
 
 namespace tri::gc {
@@ -318,6 +319,7 @@ void Heap::free(void* p, Span* s) {
   // In a handler above this very code the block is left to the collector.
   if (slow.reentered()) return;
   attached.block_freed(p);
+  finalizers.block_freed(p);
   if (s->kind == SpanKind::kCollected) return free_small(p, s);
   free_large(p, s);
 }

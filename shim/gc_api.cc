@@ -112,6 +112,7 @@ int tri_gc_stats_get(struct tri_gc_stats* out, size_t size) {
   s.pause_ns = static_cast<uint64_t>(from.pause_ns);
   s.pause_ns_max = static_cast<uint64_t>(from.pause_ns_max);
   s.pause_ns_last = static_cast<uint64_t>(from.pause_ns_last);
+  s.recent_bytes = from.recent_bytes;
   memset(out, 0, size);
   memcpy(out, &s, size < sizeof s ? size : sizeof s);
   return 0;

@@ -8,6 +8,7 @@
 #include "tri/chan.h"
 #include "tri/container.h"
 #include "tri/context.h"
+#include "tri/finalize.h"
 #include "tri/gc.h"
 #include "tri/leaks.h"
 #include "tri/net.h"

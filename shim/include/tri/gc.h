@@ -81,6 +81,7 @@ struct tri_gc_stats {
   uint64_t pause_ns;          /**< for which the program was stopped, ever */
   uint64_t pause_ns_max;      /**< the longest of them */
   uint64_t pause_ns_last;     /**< of the last cycle */
+  uint64_t recent_bytes;      /**< of allocated_bytes: since the last cycle */
 };
 
 /** Fills in the first `size` bytes of *out (sizeof(struct tri_gc_stats) as the caller knows it: later versions add fields at the end).
