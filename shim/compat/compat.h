@@ -22,6 +22,8 @@
 #include <stdint.h>
 #include <tri.h>
 
+#include <atomic>
+
 #define GC_EXPORT extern "C" [[gnu::visibility("default")]]
 
 namespace tri::compat {
@@ -30,14 +32,25 @@ using Word = unsigned long;  // GC_word
 
 inline bool unlikely(bool x) { return __builtin_expect(x, false); }
 
-/// The size to ask for, so that a pointer to the end of the n bytes points into the block; SIZE_MAX if there is no such size.
-size_t padded(size_t n);
-/// A block of a kind (kinds.cc), which the collector frees; null when there is none, and out_of_memory() was not called.
-void* allocate(size_t n, unsigned flags);
 /// What GC_oom_fn says; with errno.
 void* out_of_memory(size_t n);
 /// A line for the program's warn procedure.
 void warn(const char* message, Word argument);
+
+// ---- cycles (finalize.cc)
+
+extern const uint32_t* moments;
+extern std::atomic<uint32_t> moments_seen;
+/// What there is to do since a cycle began or came to its end: calls the program's procedures. In the second form only where GC_gcollect() has done without.
+void moments_changed();
+void notice_moments(bool call_start);
+void call_start_callback();
+/// In every function that allocates, before it does.
+inline void look() {
+  if (unlikely(__atomic_load_n(moments, __ATOMIC_RELAXED) != moments_seen.load(std::memory_order_relaxed))) {
+    moments_changed();
+  }
+}
 
 // ---- blocks that stay. Any thread.
 
@@ -53,6 +66,16 @@ bool any_kept();
 
 // Data that programs read or set by themselves.
 GC_EXPORT int GC_all_interior_pointers;
+
+namespace tri::compat {
+
+/// The size to ask for, so that a pointer to the end of the n bytes points into the block; SIZE_MAX if there is no such size.
+inline size_t padded(size_t n) { return unlikely(n > PTRDIFF_MAX) ? SIZE_MAX : n + (GC_all_interior_pointers != 0); }
+
+/// A block by the flags of tri_alloc(); null when there is none, before out_of_memory() was asked.
+inline void* allocate(size_t n, unsigned flags) { return tri_alloc(padded(n), flags); }
+
+}  // namespace tri::compat
 
 extern "C" {
 void* GC_malloc(size_t n);

@@ -10,18 +10,16 @@
 
 namespace tri::compat {
 
-size_t padded(size_t n) { return n > PTRDIFF_MAX ? SIZE_MAX : n + (GC_all_interior_pointers != 0); }
-
-void* allocate(size_t n, unsigned flags) { return tri_alloc(padded(n), flags); }
-
 namespace {
 
-void* allocate_or_fail(size_t n, unsigned flags) {
+[[gnu::always_inline]] inline void* allocate_or_fail(size_t n, unsigned flags) {
+  look();
   void* const p = allocate(n, flags);
   return unlikely(p == nullptr) ? out_of_memory(n) : p;
 }
 
 void* allocate_kept(size_t n, unsigned flags) {
+  look();
   void* const p = allocate(n, flags);
   if (unlikely(p == nullptr)) return out_of_memory(n);
   if (keep(p)) return p;
@@ -104,6 +102,7 @@ GC_EXPORT void* GC_realloc(void* p, size_t n) {
   }
   // A larger block may have no room in the table, so that the old one must stay until then.
   if (unlikely(any_kept()) && is_kept(p)) return reallocate_kept(p, n);
+  look();
   const size_t before = tri_size(p);
   void* const q = tri_realloc(p, padded(n), 0);
   if (unlikely(q == nullptr)) return out_of_memory(n);
@@ -114,3 +113,14 @@ GC_EXPORT void* GC_realloc(void* p, size_t n) {
 GC_EXPORT char* GC_strdup(const char* s) { return s == nullptr ? nullptr : copy_of(s, strlen(s)); }
 GC_EXPORT char* GC_strndup(const char* s, size_t n) { return copy_of(s, strnlen(s, n)); }
 GC_EXPORT wchar_t* GC_wcsdup(const wchar_t* s) { return copy_of(s, wcslen(s)); }
+
+// ---- what is known of a block ---------------------------------------------------------------------------------------------
+
+GC_EXPORT void* GC_base(void* p) { return tri_gc_base(p); }
+GC_EXPORT int GC_is_heap_ptr(const void* p) { return tri_gc_base(p) != nullptr; }
+GC_EXPORT size_t GC_size(const void* p) { return tri_size(p); }
+
+// Written pages are found by the kernel, so that nobody has to tell of writes.
+GC_EXPORT void GC_change_stubborn(const void*) {}
+GC_EXPORT void GC_end_stubborn_change(const void*) {}
+GC_EXPORT void GC_ptr_store_and_dirty(void* p, const void* q) { *static_cast<const void**>(p) = q; }

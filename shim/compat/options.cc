@@ -81,3 +81,7 @@ GC_EXPORT void GC_set_free_space_divisor(Word d) {
   (void)tri_set("gc", text);
 }
 GC_EXPORT Word GC_get_free_space_divisor() { return divisor.load(std::memory_order_relaxed); }
+
+// The percentage says when the heap grows and when it is collected; a program out of memory collects before it fails.
+GC_EXPORT void GC_set_dont_expand(int on) { dont_expand.store(on, std::memory_order_relaxed); }
+GC_EXPORT int GC_get_dont_expand() { return dont_expand.load(std::memory_order_relaxed); }
