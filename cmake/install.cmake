@@ -10,6 +10,12 @@ configure_file(cmake/tri.pc.in tri.pc @ONLY)
 write_basic_package_version_file(tri-config-version.cmake COMPATIBILITY SameMajorVersion)
 
 install(TARGETS tri EXPORT tri FILE_SET HEADERS)
+# In a folder of its own the name that programs ask for: nobody is to get it in libgc's place who does not name that folder.
+install(TARGETS tri_gc_compat LIBRARY)
+install(CODE "
+  set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_LIBDIR}/tri-gc\")
+  file(MAKE_DIRECTORY \"\${folder}\")
+  file(CREATE_LINK ../$<TARGET_FILE_NAME:tri_gc_compat> \"\${folder}/libgc.so.1\" SYMBOLIC)")
 if(TARGET tri_launcher)
   install(TARGETS tri_launcher)
 endif()
