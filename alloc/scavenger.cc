@@ -23,6 +23,9 @@ constexpr size_t kPagesWorthASecondThread = 64 * 1024 * 1024 / kPageSize;
 constexpr int kIdleTicks = 10;
 
 constinit std::atomic<int64_t> half_life_now{1'000'000'000};  // ns
+constinit std::atomic<uint64_t> limit_now{UINT64_MAX};
+// Given back beyond what must be, so that not each span that is taken asks the kernel: 1 MiB.
+constexpr size_t kPagesBeyond = 256;
 
 enum class Background : uint32_t { kNone, kRunning };
 constinit std::atomic<Background> background{Background::kNone};
@@ -44,6 +47,15 @@ size_t pages_in_the_way(size_t dirty) {
   const size_t keep = counters->used_bytes.load(std::memory_order_relaxed) / kPageSize / 16;
   const size_t mapped = (huge - before) / kPageSize;
   return dirty < keep ? 0 : mapped < dirty - keep ? mapped : dirty - keep;
+}
+
+/// Free pages that are too many.
+size_t pages_beyond_limit(size_t idle) {
+  const uint64_t limit = limit_now.load(std::memory_order_relaxed);
+  const uint64_t all = counters->used_bytes.load(std::memory_order_relaxed) + idle * kPageSize;
+  if (TRI_LIKELY(all <= limit)) return 0;
+  const size_t most = (all - limit) / kPageSize + kPagesBeyond;
+  return most < idle ? most : idle;
 }
 
 /// What could go back to the OS.
@@ -114,6 +126,7 @@ size_t decayed_pages(size_t unused, int64_t elapsed_ns, int64_t half_life_ns) {
 namespace scavenger {
 
 void set_half_life(int64_t ns) { half_life_now.store(ns, std::memory_order_relaxed); }
+void set_limit(uint64_t bytes) { limit_now.store(bytes, std::memory_order_relaxed); }
 int64_t half_life() { return half_life_now.load(std::memory_order_relaxed); }
 
 size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize + heap.release_huge(INT64_MAX); }
@@ -122,7 +135,8 @@ void poll() {
   const size_t idle = idle_pages();
   if (TRI_LIKELY(idle < kManyPages)) return;
   const int64_t life = half_life();
-  if (life == kPurgeNever) return;
+  const size_t beyond = pages_beyond_limit(idle);
+  if (life == kPurgeNever && beyond == 0) return;
   // Locks are taken from here on: a signal handler that comes in between must know (see thread.h).
   SlowPath slow;
   if (slow.get() == nullptr) return;
@@ -130,6 +144,11 @@ void poll() {
     purge_all();
     return;
   }
+  if (beyond != 0) {
+    const size_t huge = heap.release_huge(INT64_MAX) / kPageSize;
+    if (huge < beyond) heap.purge(beyond - huge);
+  }
+  if (life == kPurgeNever) return;
   if (const size_t pages = pages_in_the_way(heap.dirty_pages()); pages != 0) heap.purge(pages);
   if (have_background(idle)) return;
   // The clock costs a system call, so it is looked at now and then only.
