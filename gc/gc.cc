@@ -116,22 +116,26 @@ void plan() {
   const uint64_t way =
       trigger == UINT64_MAX ? UINT64_MAX : trigger - (trigger < stats.live_bytes ? trigger : stats.live_bytes);
   due_at.store(add(allocated_before, way), std::memory_order_relaxed);
-  // A quarter beyond the goal.
+  // A quarter beyond the goal; a limit is to be kept, unless the collector has had its share for it.
   const uint64_t goal = pacer.goal_bytes();
   const uint64_t room = goal == UINT64_MAX ? UINT64_MAX : goal - (goal < stats.live_bytes ? goal : stats.live_bytes);
-  hard_at.store(add(allocated_before, add(room, room / 4)), std::memory_order_relaxed);
+  const bool bound = pacer.is_bound_by_limit();
+  const uint64_t beyond = bound ? room / 32 : room / 4;
+  hard_at.store(bound && pacer.is_limiting() ? UINT64_MAX : add(allocated_before, add(room, beyond)),
+                std::memory_order_relaxed);
 }
 
 uint64_t bytes_in_use() { return counters->used_bytes.load(std::memory_order_relaxed); }
 
-/// With the lock held, when what was collected is free.
+/// With the lock held, when what was collected is free, or what is not collected has changed.
 void plan_for_limit() {
   if (pacer_options.limit_bytes == kNoLimit) {
     limit_at.store(UINT64_MAX, std::memory_order_relaxed);
     return;
   }
   const uint64_t used = bytes_in_use();
-  pacer.set_overhead(used > stats.live_bytes ? used - stats.live_bytes : 0);
+  const uint64_t heap = add(stats.live_bytes, collected_heap.allocated_bytes() - allocated_before);
+  pacer.set_overhead(used > heap ? used - heap : 0);
   stats.goal_bytes = pacer.goal_bytes();
   const uint64_t near = pacer_options.limit_bytes - pacer_options.limit_bytes / 32;
   const uint64_t next = used + kWorthLimit;
@@ -301,7 +305,11 @@ void run_cycle(Reason reason, uintptr_t sp) {
     plan_for_limit();
   }
   if (is_tracing()) say(run, error, os::now_ns() - sweep_begin);
-  running.store(0, std::memory_order_release);  // pairs with the acquire in try_begin()
+}
+
+/// The next may begin. Not on the collector's stack any more, which is the next one's.
+void release_run() {
+  running.store(0, std::memory_order_release);  // pairs with the acquire in begin()
   done.fetch_add(1, std::memory_order_release);
   sys::futex_wake(&done, INT32_MAX);
 }
@@ -311,6 +319,7 @@ void run_on_thread(void* reason) {
   tls_mcache = &empty_mcache;
   tls_cache = &empty_cache;
   run_cycle(static_cast<Reason>(reinterpret_cast<uintptr_t>(reason)), 0);
+  release_run();
 }
 
 /// The signals of the program are for its own code, and its stack: here nothing but the stop of another, and what kills.
@@ -352,6 +361,7 @@ void run_here(Reason reason) {
     };
     tri_call_on_stack(stack + kStackBytes, run, &call);
   });
+  release_run();
   if (leave_critical != nullptr) leave_critical();
 }
 
@@ -391,8 +401,10 @@ int run_and_wait(Reason reason) {
 bool is_due(uint64_t allocated, Reason* reason) {
   CollectedGuard guard(state_lock);
   const uint64_t used = bytes_in_use();
-  const bool by_growth = allocated >= due_at.load(std::memory_order_relaxed);
   const bool by_limit = used >= limit_at.load(std::memory_order_relaxed);
+  // The rest of the memory may have become less since this was planned.
+  if (pacer.is_bound_by_limit() && !by_limit) plan_for_limit();
+  const bool by_growth = allocated >= due_at.load(std::memory_order_relaxed);
   *reason = Reason::kGrowth;
   if (by_growth && !pacer.is_bound_by_limit()) return true;
   if (!by_growth && !by_limit) return false;
