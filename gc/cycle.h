@@ -85,8 +85,6 @@ class Cycle {
   /// All of it. 0, or nothing is known: -EAGAIN: another cycle runs, or the caller interrupted the allocator; -EBUSY: a thread could not be stopped, and may hold anything; -ENOMEM: no memory for the tables; the errors of stop_world()
   /// and Roots::find(). own_sp: of below_program(), or 0 for one of the collector's threads. Once.
   [[nodiscard]] int run(const CycleClient& client, uintptr_t own_sp);
-  /// Before run().
-  void set_markers(unsigned n) { options_.markers = n; }
   /// With the marks of run(), until end().
   Shadow& shadow() { return shadow_; }
   const CycleStats& stats() const { return stats_; }

@@ -96,8 +96,6 @@ constinit uint32_t pace =
 constinit uint64_t pace_heap = 0;
 constinit uint64_t pace_allocated = 0;
 constinit uint64_t pace_progress = 0;
-constinit bool had_to_wait = false;
-constinit unsigned markers = 1;  // who set `running`
 constinit std::atomic<int64_t> last_cycle_ns{0};
 constinit uint64_t allocated_before = 0;  // at the end of the last cycle
 constinit int64_t first_ns = 0;
@@ -116,11 +114,11 @@ void plan() {
   const uint64_t way =
       trigger == UINT64_MAX ? UINT64_MAX : trigger - (trigger < stats.live_bytes ? trigger : stats.live_bytes);
   due_at.store(add(allocated_before, way), std::memory_order_relaxed);
-  // A quarter beyond the goal; a limit is to be kept, unless the collector has had its share for it.
+  // A tenth beyond the goal, as far as the pacer lets it overshoot; a limit is to be kept, unless the collector has had its share for it.
   const uint64_t goal = pacer.goal_bytes();
   const uint64_t room = goal == UINT64_MAX ? UINT64_MAX : goal - (goal < stats.live_bytes ? goal : stats.live_bytes);
   const bool bound = pacer.is_bound_by_limit();
-  const uint64_t beyond = bound ? room / 32 : room / 4;
+  const uint64_t beyond = bound ? room / 32 : room / 10;
   hard_at.store(bound && pacer.is_limiting() ? UINT64_MAX : add(allocated_before, add(room, beyond)),
                 std::memory_order_relaxed);
 }
@@ -267,6 +265,10 @@ void run_cycle(Reason reason, uintptr_t sp) {
   options.verify = kVerify;
   const int64_t mark_ns = expected_mark_ns();
   options.concurrent = !is_short(mark_ns);
+  {
+    CollectedGuard guard(state_lock);
+    options.markers = pacer.workers();
+  }
   if (mark_ns < kWorthTwo) options.stop_markers = 1;
   Run run = {reason, Cycle(options), os::now_ns(), 0, collected_heap.allocated_bytes(), thread_ns, process_ns};
   if (first_ns == 0) first_ns = run.begin_ns;
@@ -276,12 +278,6 @@ void run_cycle(Reason reason, uintptr_t sp) {
     pacer.spend(0, process_ns - process_ns_before);
     pacer.begin(run.heap_before);
     if (options.concurrent) {
-      // Whoever had to wait left a processor to another marker; who need not is not to be held up by one.
-      const unsigned least = pacer.workers();
-      const unsigned most = processors_for_marking() < least ? least : processors_for_marking();
-      markers = had_to_wait ? markers + 1 : markers - 1;
-      markers = markers < least ? least : markers > most ? most : markers;
-      had_to_wait = false;
       pace = pacer.assist_per_1024(0, run.heap_before);
       pace_heap = run.heap_before;
       pace_allocated = run.allocated_at_begin;
@@ -289,7 +285,6 @@ void run_cycle(Reason reason, uintptr_t sp) {
       if (pace != 0) pace_at.store(run.allocated_at_begin + kBytesPerLook, std::memory_order_relaxed);
     }
   }
-  run.cycle.set_markers(markers);
   begun.fetch_add(1, std::memory_order_seq_cst);
   const int error = run.cycle.run(client_of(&run), sp);
   if (error != 0) collected_heap.abandon_marking_running();
@@ -423,7 +418,7 @@ bool is_due(uint64_t allocated, Reason* reason) {
 }
 
 /// Beside a marking: who allocates faster than was planned waits for the markers. Go has him mark; here he may be anywhere, with any lock, on a small
-/// stack. What he leaves is a processor, and the next cycle has a marker more for it.
+/// stack. What he leaves is his processor; more markers instead, measured, cost more than they gained.
 void keep_pace() {
   for (;;) {
     const uint32_t seen = plans.load(std::memory_order_acquire);
@@ -437,7 +432,6 @@ void keep_pace() {
         pace_at.store(allocated + kBytesPerLook, std::memory_order_relaxed);
         return;
       }
-      had_to_wait = true;
     }
     sys::futex_wait(&plans, seen, kPaceWait);
   }
