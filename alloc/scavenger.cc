@@ -22,7 +22,12 @@ constexpr size_t kPagesWorthASecondThread = 64 * 1024 * 1024 / kPageSize;
 // The thread ends after so many ticks without work.
 constexpr int kIdleTicks = 10;
 
-constinit std::atomic<int64_t> half_life_now{1'000'000'000};  // ns
+// ns; while there is a limit, kLimited more, so that the path which every slow path of every thread takes has one question for both.
+constinit std::atomic<int64_t> half_life_now{1'000'000'000};
+constexpr int64_t kLimited = INT64_MIN + 1;
+constinit std::atomic<uint64_t> limit_now{UINT64_MAX};
+// Given back beyond what must be, so that not each span that is taken asks the kernel: 1 MiB.
+constexpr size_t kPagesBeyond = 256;
 
 enum class Background : uint32_t { kNone, kRunning };
 constinit std::atomic<Background> background{Background::kNone};
@@ -46,6 +51,15 @@ size_t pages_in_the_way(size_t dirty) {
   return dirty < keep ? 0 : mapped < dirty - keep ? mapped : dirty - keep;
 }
 
+/// Free pages that are too many.
+size_t pages_beyond_limit(size_t idle) {
+  const uint64_t limit = limit_now.load(std::memory_order_relaxed);
+  const uint64_t all = counters->used_bytes.load(std::memory_order_relaxed) + idle * kPageSize;
+  if (all <= limit) return 0;
+  const size_t most = (all - limit) / kPageSize + kPagesBeyond;
+  return most < idle ? most : idle;
+}
+
 /// What could go back to the OS.
 size_t idle_pages() { return heap.dirty_pages() + heap.kept_huge_bytes() / kPageSize; }
 
@@ -60,7 +74,7 @@ void step(int64_t now) {
   if (stepping.exchange(true, std::memory_order_acquire)) return;
   const int64_t elapsed = now - last_step.load(std::memory_order_relaxed);
   last_step.store(now, std::memory_order_relaxed);
-  const int64_t life = half_life_now.load(std::memory_order_relaxed);
+  const int64_t life = scavenger::half_life();
   const size_t pages = decayed_pages(heap.take_lowest_dirty(), elapsed, life);
   if (pages != 0) heap.purge(pages);
   heap.release_huge(now - life);
@@ -102,6 +116,18 @@ bool have_background(size_t idle) {
   return false;
 }
 
+/// The half-life as it was set. Out of line: poll() is to save no registers for it.
+[[gnu::noinline, gnu::cold]] int64_t keep_below_limit(size_t idle) {
+  const int64_t life = scavenger::half_life();
+  const size_t beyond = pages_beyond_limit(idle);
+  if (beyond == 0) return life;
+  SlowPath slow;
+  if (slow.get() == nullptr) return life;
+  const size_t huge = heap.release_huge(INT64_MAX) / kPageSize;
+  if (huge < beyond) heap.purge(beyond - huge);
+  return life;
+}
+
 }  // namespace
 
 size_t decayed_pages(size_t unused, int64_t elapsed_ns, int64_t half_life_ns) {
@@ -113,16 +139,31 @@ size_t decayed_pages(size_t unused, int64_t elapsed_ns, int64_t half_life_ns) {
 
 namespace scavenger {
 
-void set_half_life(int64_t ns) { half_life_now.store(ns, std::memory_order_relaxed); }
-int64_t half_life() { return half_life_now.load(std::memory_order_relaxed); }
+void set_half_life(int64_t ns) {
+  const bool limited = limit_now.load(std::memory_order_relaxed) != UINT64_MAX;
+  half_life_now.store(limited ? ns + kLimited : ns, std::memory_order_relaxed);
+}
+int64_t half_life() {
+  const int64_t ns = half_life_now.load(std::memory_order_relaxed);
+  return ns < kPurgeNever ? ns - kLimited : ns;
+}
+
+void set_limit(uint64_t bytes) {
+  const int64_t ns = half_life();
+  limit_now.store(bytes, std::memory_order_relaxed);
+  set_half_life(ns);
+}
 
 size_t purge_all() { return heap.purge(SIZE_MAX) * kPageSize + heap.release_huge(INT64_MAX); }
 
 void poll() {
   const size_t idle = idle_pages();
   if (TRI_LIKELY(idle < kManyPages)) return;
-  const int64_t life = half_life();
-  if (life == kPurgeNever) return;
+  int64_t life = half_life_now.load(std::memory_order_relaxed);
+  if (TRI_UNLIKELY(life < 0)) {
+    life = life == kPurgeNever ? life : keep_below_limit(idle);
+    if (life == kPurgeNever) return;
+  }
   // Locks are taken from here on: a signal handler that comes in between must know (see thread.h).
   SlowPath slow;
   if (slow.get() == nullptr) return;

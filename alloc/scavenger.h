@@ -32,6 +32,10 @@ inline constexpr int64_t kPurgeNow = 0;
 void set_half_life(int64_t ns);
 int64_t half_life();
 
+/// Free memory goes back at once as far as all that is used and free would be more than this, whatever the half-life. UINT64_MAX: no limit. What is in use
+/// is not bounded by it.
+void set_limit(uint64_t bytes);
+
 /// After freeing: sees whether something is to be done. Cheap when not. No lock may be held.
 void poll();
 

@@ -212,6 +212,7 @@ void Cycle::count(const MarkTeam& team) {
   stats_.marked_blocks += team.blocks();
   stats_.marked_bytes += team.bytes();
   stats_.markers = std::max(stats_.markers, team.markers());
+  stats_.others_ns += team.others_ns();
 }
 
 // ---- with the world stopped for all of it ---------------------------------------------------------------------------------
@@ -272,6 +273,7 @@ int Cycle::run_concurrently(const CycleClient& client, uintptr_t own_sp) {
       error = first_stop(client, own_sp, team);
       const int64_t marking = precise_ns();
       if (error == 0) error = mark_beside_program(team);
+      if (error == 0 && client.at_marked != nullptr) client.at_marked(client.arg);
       if (error == 0) error = rounds();
       stats_.concurrent_ns = precise_ns() - marking;
     }
@@ -305,18 +307,21 @@ int Cycle::first_stop(const CycleClient& client, uintptr_t own_sp, MarkTeam& tea
 int Cycle::mark_beside_program(MarkTeam& team) {
   MemoryCopier copier;
   int error = copier.open();
+  const auto scan = [&](const char* begin, const char* end) {
+    team.own().scan_roots(begin, end);
+    stats_.root_bytes += length(begin, end);
+  };
   // Each is watched before it is read. One that cannot be watched is read once more in the last stop, all of it.
   for (const RootPart& p : parts_) {
     if (error != 0) break;
     const int refused = dirty_.watch(p.begin, p.end);
     if (refused == -EBADF) error = refused;
     if (p.live < p.end) {
-      copier.each_written(p.mapping, p.live, p.end,
-                          [&](const char* begin, const char* end) { team.own().scan_roots(begin, end); });
+      copier.each_written(p.mapping, p.live, p.end, scan);
     }
   }
   for (const Range& r : others_) {
-    copier.each(r.begin, r.end, [&](const char* begin, const char* end) { team.own().scan_roots(begin, end); });
+    copier.each(r.begin, r.end, scan);
   }
   team.drain();
   count(team);
@@ -492,7 +497,7 @@ int Cycle::scan_last_roots(LastStop* stop, Marker& marker) {
                          },
                          &context});
   if (stop->client.add_roots != nullptr) stop->client.add_roots(stop->client.arg, marker);
-  stats_.root_bytes = scanner.bytes;
+  stats_.root_bytes += scanner.bytes;
   return context.error;
 }
 

@@ -38,12 +38,14 @@
 
 namespace tri::gc {
 
-/// Whose cycle it is. All three may be null; they take no lock of the allocator's and allocate nothing.
+/// Whose cycle it is. All of them may be null; they take no lock of the allocator's and allocate nothing.
 struct CycleClient {
   /// In the first stop (of a full stop: at its beginning): the tables are made, nothing is marked. Once more if the world has to be stopped after all.
   void (*at_begin)(void* arg, Shadow& shadow) = nullptr;
   /// In each stop: further roots.
   void (*add_roots)(void* arg, Marker& marker) = nullptr;
+  /// Beside the program: what the roots led to is marked; what was written meanwhile is not. Not in a cycle that is one stop.
+  void (*at_marked)(void* arg) = nullptr;
   /// In the last stop: everything reachable is marked. May take the tables over, and leave an empty shadow. Not called if the cycle fails.
   void (*at_end)(void* arg, Shadow& shadow) = nullptr;
   void* arg = nullptr;
@@ -67,7 +69,8 @@ struct CycleStats {
   size_t last_pages = 0;
   uint64_t marked_blocks = 0;
   uint64_t marked_bytes = 0;
-  uint64_t root_bytes = 0;  // scanned in the last stop, or in all of a full one
+  uint64_t root_bytes = 0;  // scanned beside the heap
+  int64_t others_ns = 0;    // CPU time of all markers but the caller
   unsigned markers = 0;     // at most, at a time
   size_t unstopped = 0;     // threads that could not be stopped
 };

@@ -53,6 +53,12 @@ uint32_t percent();
 void set_trace(bool on);
 bool is_tracing();
 
+/// All memory that the heap holds of the OS, in use and free, collected or not, is to stay below so many bytes; UINT64_MAX: no limit. What is done
+/// about it, in this order: what is free goes back at once (alloc/scavenger.h), who allocates collected memory begins cycles as it nears
+/// the limit, and when those have taken half of the processors for a second (pacer.h), the heap grows beyond it.
+void set_limit(uint64_t bytes);
+uint64_t limit();
+
 /// What the rest of the library does about a cycle that runs on a thread of the program: between the two that thread keeps its goroutine.
 void set_critical(void (*enter)(), void (*leave)());
 

@@ -261,11 +261,13 @@ void* Heap::try_allocate(unsigned kind) {
     // Of a span that has room.
     if (!refill(*cache, kind) || !next_run(*cache, kind)) return nullptr;
   }
-  return pop(cache->runs[kind]);
+  void* p = nullptr;
+  (void)pop(cache->runs[kind], &p);
+  return p;
 }
 
 void* Heap::allocate_kind(unsigned kind) {
-  if (void* const p = pop(tls_cache->runs[kind])) return p;
+  if (void* p; pop(tls_cache->runs[kind], &p)) return p;
   poll();
   if (void* const p = try_allocate(kind); TRI_LIKELY(p != nullptr)) return p;
   if (in_slow_path() || !collect_for_memory()) return nullptr;

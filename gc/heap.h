@@ -43,29 +43,34 @@ namespace tri::gc {
 // Classes of blocks that may hold pointers, then those of pointer-free ones.
 inline constexpr unsigned kKinds = 2 * kSizeClasses;
 
+/// The run of a kind.
+struct KindRun : CollectedRun {
+  unsigned kind = 0;
+};
+
 /// What a thread allocates from. Owner thread, but for what others may look at.
 struct alignas(128) Cache {
-  CollectedRun runs[kKinds];
+  // Of blocks that may hold pointers, and of others; by size, up to kMaxDirectSize.
+  KindRun* direct[2][kDirectEntries];
+  KindRun runs[kKinds];
   CollectedSpan* current[kKinds] = {};
   Cache* next_all = nullptr;  // all caches ever made; the lock of caches
   Cache* next_idle = nullptr;
 
-  constexpr Cache() {
-    for (unsigned k = 0; k < kKinds; ++k) runs[k].size = class_size(k % kSizeClasses);
+  constexpr Cache() : direct() {
+    for (unsigned k = 0; k < kKinds; ++k) {
+      runs[k].size = class_size(k % kSizeClasses);
+      runs[k].kind = k;
+    }
+    for (size_t i = 0; i < kDirectEntries; ++i) {
+      direct[0][i] = &runs[size_class(i * kBlockAlignment)];
+      direct[1][i] = direct[0][i] + kSizeClasses;
+    }
   }
 };
 // Of threads that have none: nothing to hand out.
 extern constinit Cache empty_cache;
 TRI_INTERNAL extern constinit thread_local Cache* tls_cache;
-
-/// The classes of sizes up to kMaxDirectSize, by direct_index().
-struct DirectClasses {
-  SizeClass of[kDirectEntries];
-  constexpr DirectClasses() : of() {
-    for (size_t i = 0; i < kDirectEntries; ++i) of[i] = size_class(i * kBlockAlignment);
-  }
-};
-inline constexpr DirectClasses direct_classes;
 
 class Heap {
  public:
@@ -182,22 +187,33 @@ extern constinit Heap collected_heap;
 
 // ---- fast path ------------------------------------------------------------------------------------------------------
 
-/// The next block of a run; null if it is used up. The pointer first, the block second: see heap.h.
-inline void* pop(CollectedRun& r) {
+/// The next block of a run to *out; false if it is used up. The pointer first, the block second: see heap.h.
+[[gnu::always_inline]] inline bool pop(CollectedRun& r, void** out) {
   char* const p = r.next.load(std::memory_order_relaxed);
   // As a number: of a run that is not there it is no pointer.
   const uintptr_t next = reinterpret_cast<uintptr_t>(p) + r.size;
-  if (TRI_UNLIKELY(next > reinterpret_cast<uintptr_t>(r.end.load(std::memory_order_relaxed)))) return nullptr;
+  if (TRI_UNLIKELY(next > reinterpret_cast<uintptr_t>(r.end.load(std::memory_order_relaxed)))) return false;
   r.next.store(reinterpret_cast<char*>(next), std::memory_order_relaxed);
-  return p;
+  *out = p;
+  return true;
+}
+
+/// What allocate_direct() does when the run is used up. By now a handler may have given this thread a cache, so that the run is another one's.
+[[gnu::noinline]] inline void* allocate_run(KindRun* r) { return collected_heap.allocate_kind(r->kind); }
+
+/// n bytes, at most kMaxDirectSize; Slow is called last, if need be.
+template <bool kPointerFree, void* (*Slow)(KindRun* r)>
+[[gnu::always_inline]] inline void* allocate_direct(size_t n) {
+  KindRun* const r = tls_cache->direct[kPointerFree ? 1 : 0][direct_index(n)];
+  void* p;
+  if (TRI_LIKELY(pop(*r, &p))) return p;
+  return Slow(r);
 }
 
 /// n bytes, zeroed, aligned to 16; null when there is no memory.
 [[gnu::always_inline]] inline void* allocate_collected(size_t n, bool pointer_free) {
   if (TRI_UNLIKELY(n > kMaxDirectSize)) return collected_heap.allocate(n, kBlockAlignment, pointer_free);
-  const unsigned kind = direct_classes.of[direct_index(n)] + (pointer_free ? kSizeClasses : 0u);
-  if (void* const p = pop(tls_cache->runs[kind]); TRI_LIKELY(p != nullptr)) return p;
-  return collected_heap.allocate_kind(kind);
+  return pointer_free ? allocate_direct<true, allocate_run>(n) : allocate_direct<false, allocate_run>(n);
 }
 
 }  // namespace tri::gc

@@ -7,17 +7,23 @@
 #include <bit>
 
 #include "alloc/base/sys.h"
+#include "gc/cpu_time.h"
 #include "tri_arch.h"
 
 namespace tri::gc {
 
-unsigned processors_for_marking() {
-  constexpr unsigned kEnough = 4;
+unsigned processors() {
   uint64_t set[1024 / 64] = {};
   const long bytes = arch::system_call(SYS_sched_getaffinity, 0, sizeof set, reinterpret_cast<long>(set));
   unsigned n = 0;
   for (const uint64_t word : set) n += static_cast<unsigned>(std::popcount(word));
-  return bytes <= 0 || n == 0 ? 1 : n < kEnough ? n : kEnough;
+  return bytes <= 0 || n == 0 ? 1 : n;
+}
+
+unsigned processors_for_marking() {
+  constexpr unsigned kEnough = 4;
+  const unsigned n = processors();
+  return n < kEnough ? n : kEnough;
 }
 
 void MarkTeam::work(void* team, unsigned) {
@@ -26,7 +32,8 @@ void MarkTeam::work(void* team, unsigned) {
   Marker marker(t->shadow_, t->queue_);
   if (t->before_ != nullptr) t->before_(t->before_arg_, marker);
   marker.drain();
-  // relaxed: read after join().
+  // relaxed: read after join(). The thread was made for this, and ends with it.
+  t->others_ns_.fetch_add(thread_cpu_ns(), std::memory_order_relaxed);
   t->others_blocks_.fetch_add(marker.blocks(), std::memory_order_relaxed);
   t->others_bytes_.fetch_add(marker.bytes(), std::memory_order_relaxed);
 }

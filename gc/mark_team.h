@@ -16,6 +16,8 @@ namespace tri::gc {
 
 /// How many markers a stopped world is worth: a marker for each processor that this process may use, 4 at most.
 unsigned processors_for_marking();
+/// Those that this process may use.
+unsigned processors();
 
 class MarkTeam {
  public:
@@ -39,6 +41,8 @@ class MarkTeam {
   /// Of all of them, after drain().
   uint64_t blocks() const { return own_.blocks() + others_blocks_.load(std::memory_order_relaxed); }
   uint64_t bytes() const { return own_.bytes() + others_bytes_.load(std::memory_order_relaxed); }
+  /// CPU time of the others.
+  int64_t others_ns() const { return others_ns_.load(std::memory_order_relaxed); }
   /// How many took part.
   unsigned markers() const { return markers_; }
 
@@ -57,6 +61,7 @@ class MarkTeam {
   void* before_arg_ = nullptr;
   std::atomic<uint64_t> others_blocks_{0};
   std::atomic<uint64_t> others_bytes_{0};
+  std::atomic<int64_t> others_ns_{0};
 };
 
 }  // namespace tri::gc

@@ -14,6 +14,8 @@ namespace {
 constinit std::atomic<WordFilter> word_filter{nullptr};
 constinit std::atomic<bool> word_filter_chosen{false};
 
+constinit std::atomic<uint64_t> marked_ever{0};
+
 WordFilter get_word_filter() {
   // acquire: pairs with the release below.
   if (TRI_UNLIKELY(!word_filter_chosen.load(std::memory_order_acquire))) {
@@ -26,6 +28,8 @@ WordFilter get_word_filter() {
 }  // namespace
 
 Marker::Marker(const Shadow& shadow, MarkQueue& queue) : shadow_(shadow), queue_(queue) { (void)get_word_filter(); }
+
+uint64_t Marker::progress() { return marked_ever.load(std::memory_order_relaxed); }
 
 Marker::~Marker() {
   if (in_ != nullptr) queue_.put_empty(in_);
@@ -333,6 +337,8 @@ inline void Marker::prefetch_unit(uint32_t at) const {
 
 /// Work to take: a chunk of the queue's, the oldest, or what was put last.
 bool Marker::get_chunk() {
+  marked_ever.fetch_add(bytes_ - told_, std::memory_order_relaxed);
+  told_ = bytes_;
   if (queue_.has_work()) {
     if (in_ != nullptr) queue_.put_empty(in_);
     in_ = nullptr;

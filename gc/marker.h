@@ -57,6 +57,8 @@ class Marker {
   /// Marked by this one so far; free blocks do not count.
   uint64_t blocks() const { return blocks_; }
   uint64_t bytes() const { return bytes_; }
+  /// Bytes marked ever, by all markers of the process, about: told by each from chunk to chunk. Any thread.
+  static uint64_t progress();
   /// Times that the tables were searched for units for want of memory.
   uint32_t rescans() const { return queue_.searches(); }
 
@@ -130,6 +132,7 @@ class Marker {
   MarkChunk* out_ = nullptr;
   uint64_t blocks_ = 0;
   uint64_t bytes_ = 0;
+  uint64_t told_ = 0;  // of bytes_
 };
 
 }  // namespace tri::gc

@@ -60,6 +60,9 @@ class Pacer {
   }
   /// Whether a cycle is due. heap: bytes in use; since the last cycle.
   bool is_due(uint64_t heap_bytes, int64_t since_ns) const;
+  /// Whether it is the limit that decides when, and not the percentage; and when that would.
+  bool is_bound_by_limit() const { return bound_by_limit_; }
+  uint64_t percent_goal_bytes() const { return percent_goal_; }
   uint64_t goal_bytes() const { return goal_; }
   uint64_t trigger_bytes() const { return trigger_; }
 
@@ -91,6 +94,7 @@ class Pacer {
   uint64_t roots_ = 0;
   uint64_t overhead_ = 0;
   uint64_t goal_ = 0;
+  uint64_t percent_goal_ = UINT64_MAX;
   uint64_t trigger_ = 0;
   bool bound_by_limit_ = false;
   // Bytes allocated by a CPU of the program while a marker marked one, in 1/1024; the last cycles'.

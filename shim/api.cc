@@ -44,9 +44,7 @@ void* or_out_of_memory(void* p) {
   return or_out_of_memory(p);
 }
 
-[[gnu::noinline]] void* allocate_collected_slow(unsigned kind) {
-  return or_out_of_memory(gc::collected_heap.allocate_kind(kind));
-}
+[[gnu::noinline]] void* allocate_collected_slow(gc::KindRun* r) { return or_out_of_memory(gc::allocate_run(r)); }
 [[gnu::noinline]] void* allocate_plain_slow(size_t n) { return or_out_of_memory(allocate_slow(n)); }
 
 struct WalkArgs {
@@ -115,15 +113,13 @@ int tri_report(int fd, const char* what) {
   return 0;
 }
 
-// Both kinds as short as malloc(): whatever has more to do is called last.
+// All kinds as short as malloc(): whatever has more to do is called last.
 void* tri_alloc(size_t n, unsigned flags) {
-  if ((flags & ~TRI_NOSCAN) == TRI_GC && TRI_LIKELY(n <= kMaxDirectSize)) {
-    const unsigned pointer_free = flags / TRI_NOSCAN;
-    const unsigned kind = gc::direct_classes.of[direct_index(n)] + pointer_free * kSizeClasses;
-    if (void* const p = gc::pop(gc::tls_cache->runs[kind]); TRI_LIKELY(p != nullptr)) return p;
-    return allocate_collected_slow(kind);
-  }
   if (flags <= TRI_ALIGN(kBlockAlignment)) return allocate_or<allocate_plain_slow>(n);
+  if (TRI_LIKELY(n <= kMaxDirectSize)) {
+    if (flags == TRI_GC) return gc::allocate_direct<false, allocate_collected_slow>(n);
+    if (flags == (TRI_GC | TRI_NOSCAN)) return gc::allocate_direct<true, allocate_collected_slow>(n);
+  }
   return allocate_flags(n, flags);
 }
 

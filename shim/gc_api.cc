@@ -88,10 +88,7 @@ void tri_weak_free(tri_weak* w) {
 }
 
 void tri_gc_write(void* slot, const void* value) {
-  auto* const s = static_cast<std::atomic<const void*>*>(slot);
-  gc::collected_heap.shade(s->load(std::memory_order_relaxed));
-  gc::collected_heap.shade(value);
-  s->store(value, std::memory_order_release);
+  static_cast<std::atomic<const void*>*>(slot)->store(value, std::memory_order_release);
 }
 
 void tri_gc_disable(void) { gc::disable(); }

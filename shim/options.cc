@@ -9,6 +9,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <iterator>
 
@@ -16,6 +17,7 @@
 #include "alloc/base/sys.h"
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
+#include "alloc/os/cgroup.h"
 #include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 #include "gc/gc.h"
@@ -267,6 +269,37 @@ void get_gc(Line& out) {
   }
 }
 
+/// "auto": nine tenths of what the cgroups allow, for there is other memory than this; "N%": of the same, or of the machine's.
+bool set_limit(const Text& value) {
+  uint64_t bytes = 0;
+  if (value.is("off")) {
+    gc::set_limit(UINT64_MAX);
+    return true;
+  }
+  const bool is_auto = value.is("auto");
+  const bool is_percent = value.size > 1 && value.data[value.size - 1] == '%';
+  if (!is_auto && !is_percent) {
+    if (!parse_size(value, &bytes) || bytes == 0) return false;
+    gc::set_limit(bytes);
+    return true;
+  }
+  uint64_t percent = 90;
+  if (is_percent && (!parse_number({value.data, value.size - 1}, &percent) || percent == 0 || percent > 100))
+    return false;
+  const uint64_t group = os::cgroup_memory_limit();
+  const uint64_t all = is_auto ? group : std::min(group, os::machine_memory());
+  gc::set_limit(all == UINT64_MAX ? all : all / 100 * percent);
+  return true;
+}
+
+void get_limit(Line& out) {
+  if (gc::limit() == UINT64_MAX) {
+    out.text("off");
+  } else {
+    out.bytes(gc::limit());
+  }
+}
+
 bool set_signal(const Text& value) {
   int signal = 0;
   if (!value.is("off") && !parse_signal(value, &signal)) return false;
@@ -307,6 +340,7 @@ constexpr Option kOptions[] = {
     {"preempt", "SIGNAL, off", "the signal that interrupts goroutines", set_preempt,
      [](Line& out) { print_signal(out, sched::get_preempt_signal()); }},
     {"gc", "on, off, N", "collect tri_alloc(TRI_GC) memory, at N % growth (100)", set_gc, get_gc},
+    {"limit", "off, auto, SIZE, N%", "memory of blocks, of the cgroup's (auto: 90%)", set_limit, get_limit},
     {"trace", "off, sched, gc, all", "a line a second about the scheduler; one for each collection", set_trace,
      get_trace},
     {"signal", "off, SIGNAL", "report memory and tasks on this signal", set_signal,

@@ -180,7 +180,23 @@ TEST(Pacer, ASmallHeapIsLeftAlone) {
   CycleFigures c;
   c.live_bytes = 1000;
   pacer.end(c);
-  EXPECT_EQ(pacer.goal_bytes(), 4u << 20);
+  EXPECT_EQ(pacer.goal_bytes(), 6u << 20);
+}
+
+TEST(Pacer, WhileTheLimitHasHadItsShareThePercentageGoesOn) {
+  PacerOptions o = options();
+  o.limit_bytes = 100 << 20;
+  Pacer pacer(o);
+  CycleFigures c;
+  c.live_bytes = 150 << 20;
+  pacer.end(c);
+  EXPECT_TRUE(pacer.is_bound_by_limit());
+  EXPECT_TRUE(pacer.is_due(uint64_t{152} << 20, 0));
+  pacer.spend(10'000'000'000, 0);
+  ASSERT_TRUE(pacer.is_limiting());
+  EXPECT_FALSE(pacer.is_due(uint64_t{152} << 20, 0));
+  EXPECT_EQ(pacer.percent_goal_bytes(), uint64_t{300} << 20);
+  EXPECT_TRUE(pacer.is_due(uint64_t{300} << 20, 0));
 }
 
 TEST(Pacer, TheLimitHoldsWhileThereIsRoomBelowIt) {

@@ -64,9 +64,10 @@ void *tri_weak_get(const tri_weak *w);
 /** NULL is allowed. Takes locks. */
 void tri_weak_free(tri_weak *w);
 
-/** *slot = value; and while a collection runs beside the program, what stood there and what stands there now is marked: the hybrid barrier, after Yuasa
- *  and Dijkstra. Programs need not call it, since written pages are found by the kernel; code that writes much to old collected blocks
- *  spares the collector these pages. Any thread; two that write to one slot at once must agree on it by themselves. */
+/** *slot = value, with release order. For code that is written with a write barrier in mind, or was for another collector. This one needs none: pages that
+ *  are written while it marks are found by the kernel and searched once more, so that a barrier (Yuasa's, Dijkstra's, or the hybrid of both, as Go's)
+ *  would mark a second time what is marked by then, and spare neither the page's fault nor its search. Where the kernel cannot tell, the world stands while it
+ *  marks. Any thread; never blocks. */
 void tri_gc_write(void *slot, const void *value);
 
 /** Figures of the collector; bytes and nanoseconds. */
