@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "alloc/mheap.h"
+#include "alloc/os/os.h"
 #include "gc/own_map.h"
 #include "gc/peek.h"
 #include "gc/worker.h"
@@ -16,6 +17,7 @@ namespace {
 
 // What one thread follows of a circle before others help, or before it gives up that others do the same.
 constexpr size_t kFewBlocks = 64 * 1024;
+constexpr size_t kHugePage = size_t{2} << 20;
 // As many misses as a processor has under way, and then some.
 constexpr size_t kAhead = 32;
 
@@ -73,25 +75,23 @@ class LostFollower {
   LostFollower(const LostFollower&) = delete;
   LostFollower& operator=(const LostFollower&) = delete;
 
-  void scan(Shadow::Slot slot, uint32_t label) {
-    const Shadow::Blocks b = shadow_.blocks_of(Shadow::unit_of(slot));
-    each_target(shadow_, b.at(static_cast<unsigned>(slot % 64)), b.bytes, [&](Shadow::Slot target) {
-      __builtin_prefetch(shadow_.unit(Shadow::unit_of(target)), 1);
-      if (targets_.is_full()) look_at_next_target();
-      targets_.put({target, label});
-    });
+  void scan(const char* block, size_t bytes, uint32_t label) {
+    each_target(
+        shadow_, block, bytes, [&](Shadow::Slot target) __attribute__((always_inline)) {
+          __builtin_prefetch(shadow_.unit(Shadow::unit_of(target)), 1);
+          if (targets_.is_full()) look_at_next_target();
+          targets_.put({target, label});
+        });
   }
 
-  /// Follows what was scanned so far, by itself. False if that is more than `most` blocks.
+  /// Follows what was scanned so far, by itself. False if that is more than about `most` blocks.
   bool follow(size_t most) {
-    for (size_t n = 0;;) {
+    const size_t end = scanned_ + most;
+    for (;;) {
       Work w;
       while (pop(&w)) {
-        if (n++ == most) {
-          --in_->begin;
-          return false;
-        }
-        scan(w.at, static_cast<uint32_t>(w.bytes));
+        visit(w.at);
+        if (scanned_ > end) return false;
       }
       flush();
       if (out_ == nullptr || out_->empty()) return true;
@@ -101,23 +101,29 @@ class LostFollower {
   /// Together with all others of the queue: what they have, and what more(*this) scans until it is false.
   template <class Fn>
   void follow_together(Fn&& more) {
+    // The more is known of units, the more of them is followed at once.
+    while (more(*this)) {
+    }
     for (;;) {
       Work w;
       while (pop(&w)) {
-        scan(w.at, static_cast<uint32_t>(w.bytes));
+        visit(w.at);
         if (TRI_UNLIKELY(queue_.wants_work())) share();
       }
       flush();
-      if ((out_ != nullptr && !out_->empty()) || more(*this)) continue;
+      if (out_ != nullptr && !out_->empty()) continue;
       if (in_ != nullptr) queue_.put_empty(in_);
       in_ = nullptr;
       if (queue_.take(&in_) == MarkQueue::Next::kOver) return;
     }
   }
 
-  /// Forgets it.
+  /// Forgets what it has not followed.
   void give_up() {
     targets_.clear();
+    unclaimed_.clear();
+    claims_.clear();
+    ready_.clear();
     if (in_ != nullptr) in_->begin = in_->end;
     if (out_ != nullptr) out_->begin = out_->end = 0;
     while (queue_.try_take(&spare_)) queue_.put_empty(spare_);
@@ -128,42 +134,93 @@ class LostFollower {
     Shadow::Slot slot;
     uint32_t label;
   };
-  static constexpr uint32_t kBlocksAhead = 16;
+  struct Block {
+    const char* begin;
+    size_t bytes;
+    size_t number;
+  };
+  static constexpr uint32_t kUnitsAhead = 8;
   static constexpr uint32_t kWorthSharing = 4;
 
   /// Its unit is there: is it lost, and nobody's yet?
-  [[gnu::always_inline]] void look_at_next_target() {
+  [[gnu::always_inline]] inline void look_at_next_target() {
     const Target t = targets_.front();
     targets_.drop();
-    MarkUnit& u = *shadow_.unit(Shadow::unit_of(t.slot));
+    const Shadow::Unit unit = Shadow::unit_of(t.slot);
+    MarkUnit& u = *shadow_.unit(unit);
     const uint64_t bit = Shadow::bit_of(t.slot);
-    if ((u.marks.load(std::memory_order_relaxed) & bit) != 0) return;
-    // relaxed: the bit guards nothing. Its label may come a moment later.
-    if ((u.grey.load(std::memory_order_relaxed) & bit) != 0 ||
-        (u.grey.fetch_or(bit, std::memory_order_relaxed) & bit) != 0) {
-      if (TRI_UNLIKELY(t.label > lost_.direct_)) meet(t);
+    if (((u.marks.load(std::memory_order_relaxed) | u.grey.load(std::memory_order_relaxed)) & bit) != 0) {
+      // It is known to be no leak, or somebody's. With direct leaks it does not matter whose.
+      if (TRI_UNLIKELY(t.label > lost_.direct_) && (lost_.unit_info(unit).lost & bit) != 0) meet(t);
       return;
     }
-    // release: pairs with the acquire of who meets it, and goes on to the leak's record.
-    lost_.labels_[lost_.number_of(t.slot)].store(t.label, std::memory_order_release);
-    if ((t.slot & Shadow::kPointerFree) == 0) push(t.slot, t.label);
+    __builtin_prefetch(&lost_.unit_info(unit));
+    if (unclaimed_.is_full()) number_next();
+    unclaimed_.put(t);
+  }
+  /// What is known of its unit is there.
+  [[gnu::always_inline]] inline void number_next() {
+    const Target t = unclaimed_.front();
+    unclaimed_.drop();
+    __builtin_prefetch(&lost_.labels_[lost_.number_of(t.slot)], 1);
+    if (claims_.is_full()) settle_next_claim();
+    claims_.put(t);
+  }
+  /// Its label is there. Of several threads one may see a bit in neither word, while another moves it from one to the other: the label decides.
+  [[gnu::always_inline]] inline void settle_next_claim() {
+    const Target t = claims_.front();
+    claims_.drop();
+    if (!lost_.claim(t.slot, t.label)) {
+      if (t.label > lost_.direct_) meet(t);
+      return;
+    }
+    const Shadow::Unit unit = Shadow::unit_of(t.slot);
+    if (shadow_.unit(unit)->grey.fetch_or(Shadow::bit_of(t.slot), std::memory_order_relaxed) == 0) push(unit);
   }
   /// Somebody was there before.
   void meet(const Target& t) {
-    const LostBlocks::Label& label = lost_.labels_[lost_.number_of(t.slot)];
-    uint32_t owner;
-    // He is just about to write it.
-    while ((owner = label.load(std::memory_order_acquire)) == 0) arch::spin_hint();
+    const uint32_t owner = lost_.label_of(lost_.number_of(t.slot));
     if (owner == t.label || owner <= lost_.direct_) return;
     lost_.taken_back(owner).store(1, std::memory_order_relaxed);
     lost_.taken_back(t.label).store(1, std::memory_order_relaxed);
     lost_.met_.store(true, std::memory_order_relaxed);
   }
+
+  void scan_next_block() {
+    const Block b = ready_.front();
+    ready_.drop();
+    ++scanned_;
+    scan(b.begin, b.bytes, lost_.label_of(b.number));
+  }
+  void visit(Shadow::Unit unit) {
+    MarkUnit& u = *shadow_.unit(unit);
+    uint64_t grey = u.grey.exchange(0, std::memory_order_relaxed);
+    grey &= ~u.marks.fetch_or(grey, std::memory_order_relaxed);
+    const LostBlocks::UnitInfo& info = lost_.unit_info(unit);
+    if (grey == 0 || info.pointer_free) return;
+    const Shadow::Blocks b = shadow_.blocks_of(unit);
+    for (; grey != 0; grey &= grey - 1) {
+      const auto i = static_cast<unsigned>(std::countr_zero(grey));
+      const char* const block = b.at(i);
+      const size_t number = info.first + static_cast<size_t>(std::popcount(info.lost & ((uint64_t{1} << i) - 1)));
+      __builtin_prefetch(block);
+      // Of one that is longer than two lines the processor sees the rest coming.
+      if (((reinterpret_cast<uintptr_t>(block) + b.bytes - 1) ^ reinterpret_cast<uintptr_t>(block)) >= 64) {
+        __builtin_prefetch(block + 64);
+      }
+      __builtin_prefetch(&lost_.labels_[number]);
+      if (ready_.is_full()) scan_next_block();
+      ready_.put({block, b.bytes, number});
+    }
+  }
   void flush() {
+    while (!ready_.empty()) scan_next_block();
     while (!targets_.empty()) look_at_next_target();
+    while (!unclaimed_.empty()) number_next();
+    while (!claims_.empty()) settle_next_claim();
   }
 
-  [[gnu::always_inline]] void push(Shadow::Slot slot, uint32_t label) {
+  void push(Shadow::Unit unit) {
     if (TRI_UNLIKELY(out_ == nullptr || out_->full())) {
       if (out_ != nullptr) queue_.put(out_);
       out_ = queue_.get_empty();
@@ -172,35 +229,30 @@ class LostFollower {
         return;
       }
     }
-    out_->work[out_->end++] = {slot, label};
+    out_->work[out_->end++] = {unit, 0};
   }
   void prefetch(uint32_t at) const {
     if (at >= in_->end) return;
-    const Shadow::Slot slot = in_->work[at].at;
-    const Shadow::Blocks b = shadow_.blocks_of(Shadow::unit_of(slot));
-    const char* const block = b.at(static_cast<unsigned>(slot % 64));
-    __builtin_prefetch(block);
-    // Of one that is longer than two lines the processor sees the rest coming.
-    if (((reinterpret_cast<uintptr_t>(block) + b.bytes - 1) ^ reinterpret_cast<uintptr_t>(block)) >= 64) {
-      __builtin_prefetch(block + 64);
-    }
+    __builtin_prefetch(shadow_.unit(in_->work[at].at), 1);
+    __builtin_prefetch(&lost_.unit_info(in_->work[at].at));
   }
-  /// What was found last first: less waits.
+  /// The oldest: while a unit waits, more of it is found.
   bool pop(Work* out) {
     if (TRI_UNLIKELY(in_ == nullptr || in_->empty())) {
-      if (out_ != nullptr && !out_->empty()) {
+      if (queue_.has_work() && queue_.try_take(&spare_)) {
+        if (in_ != nullptr) queue_.put_empty(in_);
+        in_ = spare_;
+      } else if (out_ != nullptr && !out_->empty()) {
         MarkChunk* const empty = in_;
         in_ = out_;
         out_ = empty;
         if (out_ != nullptr) out_->begin = out_->end = 0;
       } else {
-        if (!queue_.has_work() || !queue_.try_take(&spare_)) return false;
-        if (in_ != nullptr) queue_.put_empty(in_);
-        in_ = spare_;
+        return false;
       }
-      for (uint32_t i = 0; i < kBlocksAhead; ++i) prefetch(in_->begin + i);
+      for (uint32_t i = 0; i < kUnitsAhead; ++i) prefetch(in_->begin + i);
     }
-    prefetch(in_->begin + kBlocksAhead);
+    prefetch(in_->begin + kUnitsAhead);
     *out = in_->work[in_->begin++];
     return true;
   }
@@ -215,6 +267,10 @@ class LostFollower {
   const Shadow& shadow_;
   MarkQueue& queue_;
   Ring<Target> targets_;
+  Ring<Target> unclaimed_;
+  Ring<Target> claims_;
+  Ring<Block> ready_;
+  size_t scanned_ = 0;
   MarkChunk* in_ = nullptr;
   MarkChunk* out_ = nullptr;
   MarkChunk* spare_ = nullptr;
@@ -224,8 +280,8 @@ class LostFollower {
 
 LostBlocks::~LostBlocks() {
   unmap_own_array(pieces_, piece_count_);
-  unmap_own_array(first_, shadow_.near_units());
-  unmap_own_array(far_first_, shadow_.far_units());
+  unmap_own_array(units_, shadow_.near_units());
+  unmap_own_array(far_units_, shadow_.far_units());
   unmap_own_array(labels_, lost_);
   unmap_own_array(leaks_, lost_);
 }
@@ -239,26 +295,39 @@ Leak* LostBlocks::take(size_t* count, size_t* room) {
 }
 
 size_t LostBlocks::number_of(Shadow::Slot slot) const {
-  const Shadow::Unit u = Shadow::unit_of(slot);
-  // Behind the last block of a span there are bits without blocks, but none before a block.
-  const uint64_t before = ~shadow_.unit(u)->marks.load(std::memory_order_relaxed) & (Shadow::bit_of(slot) - 1);
-  return first_of(u) + static_cast<size_t>(std::popcount(before));
+  const UnitInfo& info = unit_info(Shadow::unit_of(slot));
+  return info.first + static_cast<size_t>(std::popcount(info.lost & (Shadow::bit_of(slot) - 1)));
 }
 
-uint32_t& LostBlocks::first_of(Shadow::Unit u) const {
-  return Shadow::is_far(u) ? far_first_[Shadow::far_index(u)] : first_[u];
+LostBlocks::UnitInfo& LostBlocks::unit_info(Shadow::Unit u) const {
+  return Shadow::is_far(u) ? far_units_[Shadow::far_index(u)] : units_[u];
+}
+
+uint32_t LostBlocks::label_of(size_t number) const {
+  uint32_t label;
+  // Whoever has set its bit is just about to write it.
+  while ((label = labels_[number].load(std::memory_order_acquire)) == 0) arch::spin_hint();
+  return label;
 }
 
 bool LostBlocks::claim(Shadow::Slot slot, uint32_t label) {
-  MarkUnit& u = *shadow_.unit(Shadow::unit_of(slot));
-  if ((u.grey.fetch_or(Shadow::bit_of(slot), std::memory_order_relaxed) & Shadow::bit_of(slot)) != 0) return false;
-  labels_[number_of(slot)].store(label, std::memory_order_release);  // as in look_at_next_target()
+  uint32_t none = 0;
+  // release: pairs with the acquire of who meets it, and goes on to the leak's record.
+  return labels_[number_of(slot)].compare_exchange_strong(none, label, std::memory_order_release,
+                                                          std::memory_order_relaxed);
+}
+
+bool LostBlocks::claim_root(Shadow::Slot slot, uint32_t label) {
+  if (!claim(slot, label)) return false;
+  shadow_.unit(Shadow::unit_of(slot))->marks.fetch_or(Shadow::bit_of(slot), std::memory_order_relaxed);
   return true;
 }
 
 void LostBlocks::disclaim(Shadow::Slot slot, size_t number) {
   labels_[number].store(0, std::memory_order_relaxed);
-  shadow_.unit(Shadow::unit_of(slot))->grey.fetch_and(~Shadow::bit_of(slot), std::memory_order_relaxed);
+  MarkUnit& u = *shadow_.unit(Shadow::unit_of(slot));
+  u.grey.fetch_and(~Shadow::bit_of(slot), std::memory_order_relaxed);
+  u.marks.fetch_and(~Shadow::bit_of(slot), std::memory_order_relaxed);
 }
 
 Shadow::Slot LostBlocks::slot_of(const Leak& l) const {
@@ -287,13 +356,13 @@ void LostBlocks::each_piece(Fn&& fn) {
 /// Calls fn(slot, block, bytes, number) for the lost blocks of a piece, once they have numbers.
 template <class Fn>
 void LostBlocks::each_lost(size_t piece, Fn&& fn) const {
-  shadow_.each_unit_in(piece, [&](Shadow::Unit u, uint64_t valid, bool pointer_free) {
-    const MarkUnit& m = *shadow_.unit(u);
-    uint64_t lost = valid & ~m.marks.load(std::memory_order_relaxed);
-    if (lost == 0) return;
+  shadow_.each_unit_in(piece, [&](Shadow::Unit u, uint64_t, bool pointer_free) {
+    const UnitInfo& info = unit_info(u);
+    if (info.lost == 0) return;
     const Shadow::Blocks b = shadow_.blocks_of(u);
     const Shadow::Slot first = (u << Shadow::kUnitShift) | (pointer_free ? Shadow::kPointerFree : Shadow::Slot{0});
-    for (size_t number = first_of(u); lost != 0; lost &= lost - 1, ++number) {
+    size_t number = info.first;
+    for (uint64_t lost = info.lost; lost != 0; lost &= lost - 1, ++number) {
       const auto i = static_cast<unsigned>(std::countr_zero(lost));
       fn(first + i, b.at(i), b.bytes, number);
     }
@@ -340,13 +409,14 @@ void LostBlocks::mark_targets(size_t piece) {
 /// Gives the lost blocks of a piece their numbers, and the direct ones their labels.
 void LostBlocks::number(size_t piece) {
   Counts next = pieces_[piece];
-  shadow_.each_unit_in(piece, [&](Shadow::Unit u, uint64_t valid, bool) {
+  shadow_.each_unit_in(piece, [&](Shadow::Unit u, uint64_t valid, bool pointer_free) {
     MarkUnit& m = *shadow_.unit(u);
     const uint64_t lost = valid & ~m.marks.load(std::memory_order_relaxed);
     if (lost == 0) return;
     uint64_t direct = lost & ~m.grey.load(std::memory_order_relaxed);
-    first_of(u) = static_cast<uint32_t>(next.lost);
-    m.grey.store(direct, std::memory_order_relaxed);
+    unit_info(u) = {lost, static_cast<uint32_t>(next.lost), pointer_free};
+    m.grey.store(0, std::memory_order_relaxed);
+    m.marks.fetch_or(direct, std::memory_order_relaxed);
     if (direct != 0) {
       const Shadow::Blocks b = shadow_.blocks_of(u);
       for (; direct != 0; direct &= direct - 1) {
@@ -369,11 +439,16 @@ bool LostBlocks::get_memory() {
   }
   if (lost_ == 0) return true;
   if (lost_ >= UINT32_MAX) return false;
-  first_ = map_own_array<uint32_t>(shadow_.near_units());
-  far_first_ = map_own_array<uint32_t>(shadow_.far_units());
-  if ((first_ == nullptr && shadow_.near_units() != 0) || (far_first_ == nullptr && shadow_.far_units() != 0))
-    return false;
-  labels_ = map_own_array<Label>(lost_);
+  // In huge pages where the kernel has them: they are looked into at random.
+  labels_ = static_cast<Label*>(map_own(own_array_bytes(lost_ * sizeof(Label)), kHugePage));
+  units_ = static_cast<UnitInfo*>(map_own(own_array_bytes(shadow_.near_units() * sizeof(UnitInfo)), kHugePage));
+  far_units_ = map_own_array<UnitInfo>(shadow_.far_units());
+  if (lost_ >= kWorthThreads) {
+    if (labels_ != nullptr) os::advise_huge(labels_, lost_ * sizeof(Label), 1);
+    if (units_ != nullptr) os::advise_huge(units_, shadow_.near_units() * sizeof(UnitInfo), 1);
+  }
+  if (units_ == nullptr && shadow_.near_units() != 0) return false;
+  if (far_units_ == nullptr && shadow_.far_units() != 0) return false;
   leaks_ = map_own_array<Leak>(lost_);
   return labels_ != nullptr && leaks_ != nullptr;
 }
@@ -409,8 +484,10 @@ bool LostBlocks::follow_direct() {
     const size_t first = next.fetch_add(kPiece, std::memory_order_relaxed);
     if (first >= direct_) return false;
     for (size_t i = first; i < first + kPiece && i < direct_; ++i) {
-      const Shadow::Slot slot = slot_of(leaks_[i]);
-      if ((slot & Shadow::kPointerFree) == 0) f.scan(slot, static_cast<uint32_t>(i + 1));
+      const Leak& l = leaks_[i];
+      if ((slot_of(l) & Shadow::kPointerFree) == 0) {
+        f.scan(static_cast<const char*>(l.block), l.bytes, static_cast<uint32_t>(i + 1));
+      }
     }
     return true;
   };
@@ -448,14 +525,14 @@ bool LostBlocks::try_circles() {
   each_piece([this](size_t piece) {
     MarkQueue queue(1);
     LostFollower f(*this, queue);
-    each_lost(piece, [&](Shadow::Slot slot, const char*, size_t, size_t number) {
+    each_lost(piece, [&](Shadow::Slot slot, const char* block, size_t bytes, size_t number) {
       if (labels_[number].load(std::memory_order_relaxed) != 0 || too_large_.load(std::memory_order_relaxed)) return;
       const uint32_t label = new_label(slot);
-      if (!claim(slot, label)) {
+      if (!claim_root(slot, label)) {
         leak(label).block = nullptr;
         return;
       }
-      f.scan(slot, label);
+      if ((slot & Shadow::kPointerFree) == 0) f.scan(block, bytes, label);
       if (f.follow(kFewBlocks)) return;
       f.give_up();
       too_large_.store(true, std::memory_order_relaxed);
@@ -493,8 +570,9 @@ bool LostBlocks::follow_in_order() {
   MarkQueue queue(markers_);
   LostFollower own(*this, queue);
   const auto follow = [&](Shadow::Slot root, uint32_t label) {
-    (void)claim(root, label);
-    own.scan(root, label);
+    (void)claim_root(root, label);
+    const Shadow::Blocks b = shadow_.blocks_of(Shadow::unit_of(root));
+    if ((root & Shadow::kPointerFree) == 0) own.scan(b.at(static_cast<unsigned>(root % 64)), b.bytes, label);
     if (!own.follow(kFewBlocks)) follow_by_all(own, queue, [](LostFollower&) { return false; });
   };
   const uint32_t first = labels_used_.load(std::memory_order_relaxed) + 1;

@@ -7,9 +7,11 @@
 // Blocks are many and lie in random order, so no leak is followed by itself: that would be one miss of the cache after the other.
 // All of them are followed at once, by all processors, and who comes to a block first notes whose it is:
 //
-//   block -> its bit      grey (shadow.h) says that it is somebody's already, or, before they are followed, that it has a lost block that leads to it
-//         -> its number   that of the first lost block of its unit, and how many of the unit come before it
-//   label[number]         the leak that it is counted with; written by who set the bit
+// Which is done as in marker.h, by units, first in, first out: the next unit's blocks lie together, whoever's they are.
+//
+//   grey, mark      once they are numbered: it is somebody's; and it was followed
+//   number          that of the first lost block of the unit, and how many of the unit come before it
+//   label[number]   the leak that it is counted with. Changes once, by compare and swap
 //
 //   1  all lost blocks are read, in order; what they point to is not direct
 //   2  each direct one gets a label, and all are followed at once
@@ -59,6 +61,13 @@ class LostBlocks {
   using Label = std::atomic<uint32_t>;
   // Fewer blocks are not worth a thread.
   static constexpr size_t kWorthThreads = 100'000;
+  /// What of a unit was lost, which does not change any more.
+  struct UnitInfo {
+    uint64_t lost;
+    uint32_t first;  // the number of its first
+    bool pointer_free;
+  };
+  static_assert(sizeof(UnitInfo) == 16);
   // Of a piece of the tables: how many there are of both, and then how many come before.
   struct Counts {
     size_t lost;
@@ -83,7 +92,9 @@ class LostBlocks {
   void put_in_order();
 
   size_t number_of(Shadow::Slot slot) const;
-  uint32_t& first_of(Shadow::Unit u) const;
+  UnitInfo& unit_info(Shadow::Unit u) const;
+  uint32_t label_of(size_t number) const;
+  [[nodiscard]] bool claim_root(Shadow::Slot slot, uint32_t label);
   [[nodiscard]] bool claim(Shadow::Slot slot, uint32_t label);
   void disclaim(Shadow::Slot slot, size_t number);
   Shadow::Slot slot_of(const Leak& l) const;
@@ -100,9 +111,8 @@ class LostBlocks {
   size_t piece_count_ = 0;
   size_t lost_ = 0;
   size_t direct_ = 0;
-  uint32_t* first_ =
-      nullptr;  // of each unit, the number of its first lost block; and of those of spans beyond the window
-  uint32_t* far_first_ = nullptr;
+  UnitInfo* units_ = nullptr;  // of the window, by their numbers
+  UnitInfo* far_units_ = nullptr;
   Label* labels_ = nullptr;  // of lost_
   Leak* leaks_ = nullptr;    // of lost_; those of `labels_used_` are there. No block: it was none
   std::atomic<uint32_t> labels_used_{0};
