@@ -4,7 +4,8 @@
 //   .eh_frame       FDE: a small program; run up to the address it leaves a rule for the frame's base (CFA) and for each saved register
 //
 // The format is that of DWARF 4 (section 6.4) with the changes of the LSB's chapter on exception frames. Tables are read by way of the kernel: the
-// address may be anything, and the module may be gone.
+// address may be anything, and the module may be gone. Only those of modules that never go are read as they stand: a new address costs half a dozen
+// reads, and a short run of a program has thousands of addresses.
 //
 // Nearly all rules are of one kind: the CFA is a register and a number, and registers are saved at fixed distances from it. These
 // fit into a FrameRule, which can be kept; all else is worked out anew each time (kProgram).
@@ -62,11 +63,19 @@ struct FrameRule {
   int32_t cfa_offset;
 };
 
+/// Memory that is there for as long as the process, whatever else is unloaded: it needs no asking the kernel. None if it has no length.
+struct Lasting {
+  uintptr_t begin;
+  size_t bytes;
+  bool has(uintptr_t at, size_t n) const { return at - begin < bytes && n <= bytes - (at - begin); }
+};
+
 /// The sorted table of a module.
 struct Table {
   uintptr_t base;   // what its lines are relative to: the beginning of .eh_frame_hdr
   uintptr_t lines;  // 0: there is none
   uint32_t count;
+  Lasting lasting;  // around it
 };
 [[nodiscard]] Table find_table(uintptr_t eh_frame_hdr);
 

@@ -8,9 +8,19 @@
 #include <cstdint>
 #include <cstring>
 
+#include "alloc/cfi.h"
 #include "alloc/os/os.h"
 
 namespace tri::cfi {
+
+// No entry is longer; what says so is no entry.
+inline constexpr uint64_t kMostEntryBytes = 1 << 20;
+
+inline bool read_tables(const Lasting& lasting, void* to, uintptr_t at, size_t bytes) {
+  if (!lasting.has(at, bytes)) return os::read_memory(to, at, bytes);
+  memcpy(to, reinterpret_cast<const void*>(at), bytes);
+  return true;
+}
 
 // Encodings of pointers (DW_EH_PE_*): how it is stored, and what is added.
 enum : uint8_t {
@@ -34,7 +44,7 @@ enum : uint8_t {
 /// Reads forward within [at, end). After an error everything reads as 0, and ok() is false.
 class Reader {
  public:
-  Reader(uintptr_t at, uintptr_t end) : at_(at), end_(end) {}
+  explicit Reader(uintptr_t at, uintptr_t end, const Lasting& lasting = {}) : at_(at), end_(end), lasting_(lasting) {}
 
   bool ok() const { return ok_; }
   bool done() const { return !ok_ || at_ >= end_; }
@@ -123,9 +133,9 @@ class Reader {
     window_at_ = at_;
     window_bytes_ = end_ - at_ < kWindow ? end_ - at_ : kWindow;
     // What is at the end of a mapping may be all there is.
-    if (!os::read_memory(window_, at_, window_bytes_)) {
+    if (!read_tables(lasting_, window_, at_, window_bytes_)) {
       window_bytes_ = n;
-      if (!os::read_memory(window_, at_, n)) {
+      if (!read_tables(lasting_, window_, at_, n)) {
         window_bytes_ = 0;
         ok_ = false;
       }
@@ -135,6 +145,7 @@ class Reader {
 
   uintptr_t at_;
   uintptr_t end_;
+  const Lasting lasting_;
   bool ok_ = true;
   uintptr_t window_at_ = 0;
   size_t window_bytes_ = 0;

@@ -3,6 +3,7 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <sys/auxv.h>
 
 #include <atomic>
 #include <cstring>
@@ -71,6 +72,15 @@ bool parse(const char* s, MapsLine* out) {
   while (*s == ' ') ++s;
   out->path = s;
   return true;
+}
+
+/// Whether it stays for as long as the process: the program, the dynamic linker, libc, and this library itself, or what it is part of.
+bool is_lasting(const Module& m) {
+  for (const uintptr_t at : {getauxval(AT_PHDR), getauxval(AT_BASE), reinterpret_cast<uintptr_t>(&getauxval),
+                             reinterpret_cast<uintptr_t>(static_cast<const Origin* (*)(uint16_t)>(&Modules::origin))}) {
+    if (at - m.begin < m.end - m.begin) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -205,6 +215,14 @@ void Modules::read_headers(Module* m) const {
       if (at - m->begin >= m->end - m->begin) continue;
       if (h->p_type == PT_GNU_EH_FRAME) m->unwind = cfi::find_table(at);
       if (h->p_type == PT_NOTE && build_id_size == 0) build_id_size = read_build_id(m, at, h->p_filesz);
+    }
+    if (m->unwind.lines != 0 && is_lasting(*m)) {
+      // Of the file's own bytes in the segment: nobody cuts a file that is run, and what lies behind them may be anything.
+      for (const Elf64_Phdr* h = s.headers; h != s.headers + s.header.e_phnum; ++h) {
+        if (h->p_type != PT_LOAD || (h->p_flags & PF_R) == 0) continue;
+        const cfi::Lasting segment = {m->bias + h->p_vaddr, h->p_filesz};
+        if (segment.has(m->unwind.base, 1)) m->unwind.lasting = segment;
+      }
     }
     if (build_id_size == 0) {
       m->check_at = m->begin + offsetof(Elf64_Ehdr, e_entry);  // entry, and where its tables are

@@ -19,6 +19,7 @@ constexpr size_t kBatch = 1024;
 
 uintptr_t inverse_of(const void* p) { return ~reinterpret_cast<uintptr_t>(p); }
 
+// Not by own_map.h: what lies in it is the program's, and a root.
 template <class T>
 T* map_array(size_t n) {
   return static_cast<T*>(os::map(align_up(n * sizeof(T), os::page_size()), os::page_size()));

@@ -3,8 +3,7 @@
 // The world stands still while the program's memory is marked (marker.h) from all of its roots (roots.h). What has no mark then is lost: no
 // thread can free it any more. Nothing is changed by that, so a root that was missed costs a false report and no more.
 //
-// A leak is direct if no other lost block points to it; what only lost blocks point to is indirect, and is counted with one
-// direct leak that leads to it. Of blocks that lead to each other in a circle, the first counts as direct.
+// Which of them are direct, and what hangs on those, is told in lost.h.
 //
 // Not found: what a stale word still points to, in a register, in a dead variable that no call has overwritten, or by chance.
 //
@@ -15,17 +14,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "gc/lost.h"
 #include "gc/sleepers.h"
 
 namespace tri::gc {
-
-struct Leak {
-  const void* block;
-  size_t bytes;            // usable
-  size_t indirect_blocks;  // what hangs on it
-  size_t indirect_bytes;
-  bool is_direct;
-};
 
 template <class Fn>
 [[gnu::noinline]] auto call_with_own_frame(Fn&& fn) {
@@ -68,12 +60,10 @@ class Leaks {
 
  private:
   int find_stopped(uintptr_t sp);
-  int list_lost(class Shadow& shadow);
-  void attribute(class Shadow& shadow);
 
   Sleepers sleepers_;
-  Leak* leaks_ = nullptr;  // all lost blocks; once attributed, the direct ones
-  size_t room_ = 0;        // of all lost blocks
+  Leak* leaks_ = nullptr;  // direct ones
+  size_t room_ = 0;
   size_t direct_ = 0;
   size_t direct_bytes_ = 0;
   size_t indirect_ = 0;

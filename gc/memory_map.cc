@@ -2,7 +2,6 @@
 #include "gc/memory_map.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
@@ -11,6 +10,7 @@
 #include "alloc/base/bits.h"
 #include "alloc/base/line_reader.h"
 #include "alloc/os/os.h"
+#include "gc/os/linux/pagemap_scan.h"
 #include "gc/own_map.h"
 #include "tri_arch.h"
 
@@ -48,32 +48,6 @@ bool parse(const char* line, Mapping* out) {
 constexpr uint64_t kPresent = uint64_t{1} << 63;
 constexpr uint64_t kSwapped = uint64_t{1} << 62;
 constexpr uint64_t kOfFile = uint64_t{1} << 61;  // or shared
-
-// ioctl(PAGEMAP_SCAN), since Linux 6.7: newer than the headers that this is built with may be.
-struct PageRegion {
-  uint64_t start;
-  uint64_t end;
-  uint64_t categories;
-};
-struct ScanArg {
-  uint64_t size;
-  uint64_t flags;
-  uint64_t start;
-  uint64_t end;
-  uint64_t walk_end;
-  uint64_t vec;
-  uint64_t vec_len;
-  uint64_t max_pages;
-  uint64_t category_inverted;
-  uint64_t category_mask;
-  uint64_t category_anyof_mask;
-  uint64_t return_mask;
-};
-constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArg);
-constexpr uint64_t kPageIsFile = 1 << 2;
-constexpr uint64_t kPageIsPresent = 1 << 3;
-constexpr uint64_t kPageIsSwapped = 1 << 4;
-constexpr uint64_t kPageIsZero = 1 << 5;
 
 int open_for_reading(const char* path) {
   return static_cast<int>(system_call(SYS_openat, AT_FDCWD, reinterpret_cast<long>(path), O_RDONLY | O_CLOEXEC));
@@ -147,10 +121,7 @@ bool PageReader::next_run(const Mapping& m, uintptr_t* at, uintptr_t end, Run* o
 
 bool PageReader::next_scanned(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out) {
   PageRegion region;
-  ScanArg arg = {};
-  arg.size = sizeof arg;
-  arg.start = *at;
-  arg.end = end;
+  ScanArg arg = scan_of(*at, end);
   arg.vec = reinterpret_cast<uint64_t>(&region);
   arg.vec_len = 1;
   arg.category_inverted = arg.category_mask = m.shared ? kPageIsZero : kPageIsZero | kPageIsFile;

@@ -12,6 +12,7 @@
 #include "alloc/own_memory.h"
 #include "alloc/persistent.h"
 #include "gc/own_map.h"
+#include "thread_block.h"
 
 namespace tri::gc {
 namespace {
@@ -133,6 +134,25 @@ uintptr_t Roots::dead_until(const Mapping* m) const {
   return sp - m->begin > kRedZone ? sp - kRedZone : m->begin;
 }
 
+/// Stacks of threads that have ended are kept by libc for the next ones, with all that stood on them and in their thread-local storage. One is known
+/// by a control block at its end that is no thread's. What lies in the control block itself counts all the same: of a thread that is just being made,
+/// its argument stands there alone. Not for who frees what is not reached: a stack that the program made itself may be the program's again.
+uintptr_t Roots::ended_until(const Mapping* m) const {
+  constexpr uintptr_t kBlock = 4096;  // libc's has about 2300 bytes
+  constexpr uintptr_t kAlignment = 64;
+  const bool has_guard = m != map_.begin() && m[-1].end == m->begin && !m[-1].accessible;
+  if (ended_count_ || !has_guard || m->shared || m->main_stack || unstopped_count() != 0) return m->begin;
+  for (size_t i = 0; i < sp_count_; ++i) {
+    if (m->contains(sps_[i].sp) || m->contains(sps_[i].thread_pointer)) return m->begin;
+  }
+  for (uintptr_t at = m->end - kAlignment; at > m->begin && m->end - at <= kBlock; at -= kAlignment) {
+    ThreadBlock words;
+    if (!os::read_memory(words, at, sizeof words)) break;
+    if (is_thread_block(words, at)) return at;
+  }
+  return m->begin;
+}
+
 // ---- visiting -----------------------------------------------------------------------------------------------------
 
 /// Calls fn(begin, end) for a mapping without what is excluded.
@@ -190,7 +210,7 @@ void Roots::each(const RootVisitor& visitor) {
   visit_threads(visitor);
   for (const Mapping* m = map_.begin(); m != map_.end(); ++m) {
     if (!m->readable) continue;
-    const uintptr_t live = dead_until(m);
+    const uintptr_t live = std::max(dead_until(m), ended_until(m));
     each_part_of(*m, [&](uintptr_t begin, uintptr_t end) {
       if (live < end) each_written(*m, begin < live ? live : begin, end, visitor);
     });

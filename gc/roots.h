@@ -67,6 +67,8 @@ class Roots {
   [[nodiscard]] int find(uintptr_t own_sp);
   /// Visits all of them.
   void each(const RootVisitor& visitor);
+  /// each() leaves out what threads that have ended left on their stacks. For who does not free what is not reached.
+  void leave_out_ended_threads() { ended_count_ = false; }
   /// What each() is made of, for who has his own way to read mappings: registers, and what the program registered; the mappings' parts, and what of one
   /// was written to; those of other parts of the library alone.
   void visit_threads(const RootVisitor& visitor) const;
@@ -95,6 +97,7 @@ class Roots {
   int collect_excluded();
   int collect_threads();
   uintptr_t dead_until(const Mapping* m) const;
+  uintptr_t ended_until(const Mapping* m) const;
   template <class Fn>
   void each_part_of(const Mapping& m, Fn&& fn) const;
 
@@ -107,6 +110,7 @@ class Roots {
   size_t sp_count_ = 0;
   size_t sp_room_ = 0;
   uintptr_t own_sp_ = 0;
+  bool ended_count_ = true;
 };
 
 /// Ranges that the program registered. Any thread; -EINVAL: no range, or not one of them; -ENOMEM.

@@ -63,23 +63,23 @@ bool Shadow::reserve() {
 int Shadow::prepare() {
   // What is to be touched, in pieces of as many pages as a huge one has: noted with the heap's lock held, and touched without.
   constexpr size_t kPieces = pagemap::kNearBytes / kHugePage;
-  constexpr size_t kPiecePages = kHugePage / kPageSize;
+  constexpr size_t kHugePages = kHugePage / kPageSize;
   PageBits<kPieces> used;
   bool done = reserve();
   if (done && pages_ != 0) {
     heap.each_range([&](const char* start, size_t bytes) {
       const size_t first = (reinterpret_cast<uintptr_t>(start) - base_) / kHugePage;
       const size_t last = (reinterpret_cast<uintptr_t>(start) + bytes - 1 - base_) / kHugePage;
-      if (first <= last && last < pages_ / kPiecePages) used.set(first, last - first + 1);
+      if (first <= last && last < pages_ / kHugePages) used.set(first, last - first + 1);
     });
     for (size_t i = used.find(true, 0, kPieces); done && i < kPieces; i = used.find(true, i + 1, kPieces)) {
-      done = commit(i * kPiecePages, kPiecePages);
+      done = commit(i * kHugePages, kHugePages);
       if (!done) break;
       const auto touch = [](void* p, size_t bytes) {
         for (size_t at = 0; at < bytes; at += os::page_size()) static_cast<volatile char*>(p)[at] = 0;
       };
-      touch(&infos_[i * kPiecePages], kPiecePages * kInfoBytes);
-      touch(&units_[i * kPiecePages * kPageUnits], kPiecePages * kUnitBytes);
+      touch(&infos_[i * kHugePages], kHugePages * kInfoBytes);
+      touch(&units_[i * kHugePages * kPageUnits], kHugePages * kUnitBytes);
     }
   }
   if (done) return 0;
@@ -160,7 +160,7 @@ void Shadow::clear_marks() {
 void Shadow::end() {
   for (size_t i = 0; i < far_count_; ++i) {
     const FarSpan& f = far_[i];
-    unmap_own(f.units, table_bytes(far_units(f.info) * sizeof(MarkUnit)));
+    unmap_own(f.units, table_bytes(units_of_far(f.info) * sizeof(MarkUnit)));
   }
   if (far_ != nullptr) unmap_own(far_, table_bytes(far_room_ * sizeof(FarSpan)));
   if (infos_ != nullptr) unmap_own(infos_, table_bytes(pages_ * kInfoBytes));
@@ -206,7 +206,8 @@ bool Shadow::add_far(const Span* s, uint32_t info) {
     far_ = larger;
     far_room_ = room;
   }
-  auto* const units = static_cast<MarkUnit*>(map_own(table_bytes(far_units(info) * sizeof(MarkUnit)), os::page_size()));
+  auto* const units =
+      static_cast<MarkUnit*>(map_own(table_bytes(units_of_far(info) * sizeof(MarkUnit)), os::page_size()));
   if (units == nullptr) return false;
   const auto start = reinterpret_cast<uintptr_t>(s->start);
   size_t i = far_count_++;
@@ -287,7 +288,7 @@ Shadow::Part Shadow::far_part_at(uintptr_t at, uintptr_t* end) const {
   return {Part::kNone, 0, 0};
 }
 
-size_t Shadow::far_units(uint32_t info) {
+size_t Shadow::units_of_far(uint32_t info) {
   const size_t n = units_in(layouts_[(info & ~kPointerFreeInfo) >> kIndexBits]);
   return n < 2 ? 2 : n;  // see blocks_of()
 }

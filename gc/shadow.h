@@ -220,6 +220,38 @@ class Shadow {
     });
   }
 
+  /// The tables in pieces, for several who share the work: each span is in one of them. In order of addresses, but that the last is of all spans
+  /// beyond the window. Calls fn(unit, which of its bits are blocks, whether those are pointer-free).
+  size_t pieces() const { return ceil_div(pages_, kPiecePages) + 1; }
+  template <class Fn>
+  void each_unit_in(size_t piece, Fn&& fn) const {
+    const auto each_of = [&](uint32_t info, Unit first) {
+      uint64_t left = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits].blocks;
+      for (Unit u = first; left != 0; ++u) {
+        const uint64_t n = left < 64 ? left : 64;
+        fn(u, ~uint64_t{0} >> (64 - n), (info & kPointerFreeInfo) != 0);
+        left -= n;
+      }
+    };
+    if (piece + 1 == pieces()) {
+      for (size_t i = 0; i < far_count_; ++i) {
+        if (!far_[i].is_gone()) each_of(far_[i].info, kFar + (i << kFarShift));
+      }
+      return;
+    }
+    if (!parts_.test(piece * kPiecePages / kPartPages)) return;
+    for (size_t page = piece * kPiecePages; page < (piece + 1) * kPiecePages && page < pages_; ++page) {
+      const uint32_t info = infos_[page].load(std::memory_order_relaxed);
+      if (info != 0 && (info & kIndexMask) == 0) each_of(info, page * kPageUnits);
+    }
+  }
+
+  /// For tables beside these: units of the window are numbers below near_units(); others have indices below far_units().
+  size_t near_units() const { return pages_ * kPageUnits; }
+  size_t far_units() const { return far_count_ << kFarShift; }
+  static constexpr bool is_far(Unit u) { return (u & kFar) != 0; }
+  static constexpr size_t far_index(Unit u) { return u - kFar; }
+
   /// In use when begin() was called; with kCurrent, free ones of other spans count as such.
   size_t blocks() const { return blocks_; }
   size_t bytes() const { return bytes_; }
@@ -278,35 +310,20 @@ class Shadow {
   bool find_outside(uintptr_t word, Slot* out) const;
   Part far_part_at(uintptr_t at, uintptr_t* end) const;
   static Part part_of(const Layout& layout, uintptr_t span, Slot slots, uintptr_t at, uintptr_t end);
-  static size_t far_units(uint32_t info);
+  static size_t units_of_far(uint32_t info);
   MarkUnit* far_unit(Unit u) const;
   Blocks far_blocks_of(Unit u) const;
 
   template <class Fn>
   void each_unit(Fn&& fn) const {
-    const auto each_of = [&](uint32_t info, Unit first) {
-      uint64_t left = layouts_[(info & ~kPointerFreeInfo) >> kIndexBits].blocks;
-      for (Unit u = first; left != 0; ++u) {
-        const uint64_t n = left < 64 ? left : 64;
-        fn(u, ~uint64_t{0} >> (64 - n), (info & kPointerFreeInfo) != 0);
-        left -= n;
-      }
-    };
-    for (size_t part = 0; part < kMaxParts; ++part) {
-      if (!parts_.test(part)) continue;
-      for (size_t page = part * kPartPages; page < (part + 1) * kPartPages && page < pages_; ++page) {
-        const uint32_t info = infos_[page].load(std::memory_order_relaxed);
-        if (info != 0 && (info & kIndexMask) == 0) each_of(info, page * kPageUnits);
-      }
-    }
-    for (size_t i = 0; i < far_count_; ++i) {
-      if (!far_[i].is_gone()) each_of(far_[i].info, kFar + (i << kFarShift));
-    }
+    for (size_t piece = 0; piece < pieces(); ++piece) each_unit_in(piece, fn);
   }
 
   // The tables are made writable in parts; the units of one fill a huge page.
   static constexpr size_t kPartPages = 2 * kArenaPages;
   static_assert(kPartPages * kPageUnits * sizeof(MarkUnit) == size_t{2} << 20);
+  static constexpr size_t kPiecePages = 256;
+  static_assert(kPartPages % kPiecePages == 0);
   static constexpr size_t kMaxParts = align_up(pagemap::kNearBytes / kPageSize / kPartPages, size_t{64});
 
   uintptr_t base_ = 0;

@@ -36,6 +36,7 @@ long Why::find(const void* p, uintptr_t sp) {
 long Why::find_stopped(uintptr_t word, uintptr_t sp) {
   Roots roots;
   if (const int error = roots.find(sp); error != 0) return error;
+  roots.leave_out_ended_threads();
   Shadow shadow;
   if (const int error = shadow.begin(); error != 0) return error;
   Ref target;

@@ -5,31 +5,17 @@
 
 #include "alloc/base/bits.h"
 #include "alloc/modules.h"
-#include "alloc/os/os.h"
 #include "alloc/sampler.h"
 #include "alloc/symbols.h"
+#include "gc/own_map.h"
 #include "shim/suppressions.h"
 
 namespace tri {
-namespace {
-
-template <class T>
-T* map_array(size_t n) {
-  return static_cast<T*>(os::map(align_up(n * sizeof(T), os::page_size()), os::page_size()));
-}
-
-template <class T>
-void unmap_array(T* p, size_t n) {
-  if (p != nullptr) os::unmap(p, align_up(n * sizeof(T), os::page_size()));
-}
-
-}  // namespace
-
 LeakGroups::LeakGroups(const gc::Leaks& leaks) {
   if (leaks.direct_blocks() == 0) return;
-  groups_ = map_array<Group>(kMost);
-  slots_ = map_array<unsigned short>(kSlots);
-  suppressed_sites_ = map_array<sites::Site>(kMost);
+  groups_ = gc::map_own_array<Group>(kMost);
+  slots_ = gc::map_own_array<unsigned short>(kSlots);
+  suppressed_sites_ = gc::map_own_array<sites::Site>(kMost);
   if (groups_ == nullptr || slots_ == nullptr || suppressed_sites_ == nullptr) return;
   for (const gc::Leak& leak : leaks) {
     Group& g = group_of(sampler::site_of(leak.block), leak.bytes);
@@ -61,9 +47,9 @@ LeakGroups::LeakGroups(const gc::Leaks& leaks) {
 }
 
 LeakGroups::~LeakGroups() {
-  unmap_array(groups_, kMost);
-  unmap_array(slots_, kSlots);
-  unmap_array(suppressed_sites_, kMost);
+  gc::unmap_own_array(groups_, kMost);
+  gc::unmap_own_array(slots_, kSlots);
+  gc::unmap_own_array(suppressed_sites_, kMost);
 }
 
 bool LeakGroups::is_suppressed(const gc::Leak& leak) const {

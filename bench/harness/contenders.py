@@ -13,6 +13,10 @@ PEERS = {
     "tcmalloc": "libtcmalloc_minimal.so.4",
 }
 OURS = "tri"
+# The same library in one of its modes: what is to stand in the variable TRI.
+MODES = {
+    "tri-leaks": "leaks:on,report:/dev/null",
+}
 REFERENCE = "mimalloc"  # the peer that every table also compares with
 
 
@@ -20,6 +24,7 @@ REFERENCE = "mimalloc"  # the peer that every table also compares with
 class Contender:
     name: str
     library: str | None  # None: nothing is preloaded
+    options: str = ""  # for the variable TRI
 
     @property
     def is_peer(self):
@@ -28,7 +33,7 @@ class Contender:
     def environment(self, links_its_own_malloc=False):
         """LD_PRELOAD for a program. One that links an allocator runs on glibc's only when libc comes first."""
         library = self.library or (find_library("libc.so.6") if links_its_own_malloc else None)
-        return {"LD_PRELOAD": library} if library else {}
+        return ({"LD_PRELOAD": library} if library else {}) | ({"TRI": self.options} if self.options else {})
 
 
 def find_library(soname):
@@ -48,7 +53,7 @@ def choose(names, library):
     for name in wanted:
         if "=" in name:
             name, _, path = name.partition("=")
-        elif name == OURS:
+        elif name == OURS or name in MODES:
             path = library
         elif name in PEERS:
             path = find_library(PEERS[name]) if PEERS[name] else None
@@ -61,5 +66,6 @@ def choose(names, library):
         if path is not None and not os.path.exists(path):
             missing.append(f"{name}: there is no {os.path.relpath(path)}")
             continue
-        found.append(Contender(name, str(pathlib.Path(path).resolve()) if path else None))
+        resolved = str(pathlib.Path(path).resolve()) if path else None
+        found.append(Contender(name, resolved, MODES.get(name, "")))
     return found, missing

@@ -1,4 +1,4 @@
-// collected_support.h - What the tests of collected memory share: pointers that are not seen, and stacks without old words.
+// collected_support.h - What the tests of collected memory share: pointers that are not seen.
 #ifndef TRI_TESTS_GC_COLLECTED_SUPPORT_H
 #define TRI_TESTS_GC_COLLECTED_SUPPORT_H
 
@@ -6,6 +6,7 @@
 
 #include "gc/gc.h"
 #include "gc/heap.h"
+#include "tests/gc/stack_support.h"
 
 namespace tri::gc::test {
 
@@ -25,30 +26,6 @@ class Hidden {
  private:
   volatile uintptr_t inverse_ = 0;
 };
-
-[[gnu::noinline]] inline void overwrite_stack() {
-  volatile char space[16 * 1024];
-  for (volatile char& c : space) c = 0;
-  // Vector registers keep what was copied by way of them. All that are read are needed until the last is.
-  volatile double zero[16] = {};
-  double a[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) a[i] = zero[i];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) zero[i] = a[i];
-}
-
-/// Calls fn in a frame of its own, and leaves nothing of it behind.
-template <class Fn>
-[[gnu::noinline]] void apart(Fn&& fn) {
-  fn();
-  asm volatile("" ::: "memory");
-}
-template <class Fn>
-void forgotten(Fn&& fn) {
-  apart(fn);
-  overwrite_stack();
-}
 
 [[gnu::noinline]] inline int collect_now() {
   overwrite_stack();

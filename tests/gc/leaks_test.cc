@@ -294,6 +294,31 @@ TEST(LeakRoots, TheStackOfAThread) {
   });
 }
 
+#ifdef __x86_64__  // Nothing tells a control block elsewhere.
+TEST(LeakRoots, NotWhatAThreadThatHasEndedLeftOnItsStack) {
+  static uintptr_t h;
+  std::thread([] {
+    apart([] {
+      in_tls = static_cast<char*>(make(300));
+      h = hidden(in_tls);
+    });
+    overwrite_stack();
+  }).join();
+  expect_lost(h);
+  // The next one has the same stack, and what stands there counts again.
+  Holder().check([](Holder& holder) {
+    uintptr_t its = 0;
+    apart([&its] {
+      in_tls = static_cast<char*>(make(300));
+      its = hidden(in_tls);
+    });
+    holder.holds(its);
+    in_tls = nullptr;
+    holder.holds_no_more();
+  });
+}
+#endif
+
 TEST(LeakRoots, AVectorRegister) {
 #if defined(__SSE2__) || defined(__ARM_NEON)
 #ifdef __SSE2__

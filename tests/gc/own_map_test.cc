@@ -54,5 +54,16 @@ TEST(OwnMap, ThreadsMapAndUnmapAtOnce) {
   for (std::thread& t : threads) t.join();
 }
 
+TEST(OwnMap, WhatIsGivenBackIsGone) {
+  const size_t bytes = 4 * os::page_size();
+  auto* const p = static_cast<char*>(map_own(bytes, os::page_size()));
+  ASSERT_NE(p, nullptr);
+  EXPECT_TRUE(os::is_readable(reinterpret_cast<uintptr_t>(p)));
+  unmap_own(p, bytes);
+  for (size_t at = 0; at < bytes; at += os::page_size()) {
+    EXPECT_FALSE(os::is_readable(reinterpret_cast<uintptr_t>(p + at)));
+  }
+}
+
 }  // namespace
 }  // namespace tri::gc

@@ -15,32 +15,16 @@
 #include <thread>
 #include <vector>
 
+#include "../gc/stack_support.h"
+
 namespace {
 
 uintptr_t hidden(const void* p) { return ~reinterpret_cast<uintptr_t>(p); }
 
-[[gnu::noinline]] void overwrite_stack() {
-  volatile char space[16 * 1024];
-  for (volatile char& c : space) c = 0;
-  // Vector registers keep what was copied by way of them. All that are read are needed until the last is.
-  volatile double zero[16] = {};
-  double a[16];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) a[i] = zero[i];
-#pragma GCC unroll 16
-  for (int i = 0; i < 16; ++i) zero[i] = a[i];
-}
-template <class Fn>
-[[gnu::noinline]] void apart(Fn&& fn) {
-  fn();
-  asm volatile("" ::: "memory");
-}
-template <class Fn>
-[[gnu::noinline]] void forgotten(Fn&& fn) {
-  apart(fn);
-  overwrite_stack();
-  asm volatile("" ::: "memory");
-}
+using tri::gc::test::apart;
+using tri::gc::test::forgotten;
+using tri::gc::test::overwrite_stack;
+
 [[gnu::noinline]] int collect() {
   overwrite_stack();
   const int error = tri_gc();

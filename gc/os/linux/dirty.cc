@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "gc/os/linux/pagemap_scan.h"
 #include "tri_arch.h"
 
 namespace tri::gc {
@@ -42,31 +43,6 @@ constexpr uint64_t kWriteProtectAsync = 1 << 15;
 // Without privilege only faults of user code may be handled. Ours never are, the kernel settles them itself, so it takes nothing away.
 constexpr int kUserModeOnly = 1;
 
-// ---- PAGEMAP_SCAN
-
-struct ScanArg {
-  uint64_t size;
-  uint64_t flags;
-  uint64_t start;
-  uint64_t end;
-  uint64_t walk_end;
-  uint64_t vec;
-  uint64_t vec_len;
-  uint64_t max_pages;
-  uint64_t category_inverted;
-  uint64_t category_mask;
-  uint64_t category_anyof_mask;
-  uint64_t return_mask;
-};
-static_assert(sizeof(ScanArg) == 96);
-constexpr unsigned long kPagemapScan = _IOWR('f', 16, ScanArg);
-constexpr uint64_t kProtectMatching = 1 << 0;
-constexpr uint64_t kCheckWatched = 1 << 1;
-constexpr uint64_t kPageIsWritten = 1 << 1;
-constexpr uint64_t kPageIsPresent = 1 << 3;
-constexpr uint64_t kPageIsSwapped = 1 << 4;
-constexpr uint64_t kPageIsZero = 1 << 5;
-
 // Descriptors below this one are left to programs: shells and daemons that close 0 to 2 count on getting them from the next open(), and
 // select() takes none from 1024 on. The table of a process grows to here at most.
 constexpr long kLowestDescriptor = 900;
@@ -87,11 +63,8 @@ long control(int fd, unsigned long request, Arg* arg) {
   return checked_call(SYS_ioctl, fd, static_cast<long>(request), reinterpret_cast<long>(arg));
 }
 
-ScanArg scan_of(uintptr_t begin, uintptr_t end) {
-  ScanArg arg = {};
-  arg.size = sizeof arg;
-  arg.start = begin;
-  arg.end = end;
+ScanArg scan_of_written(uintptr_t begin, uintptr_t end) {
+  ScanArg arg = scan_of(begin, end);
   arg.category_mask = kPageIsWritten;
   arg.return_mask = kPageIsWritten;
   return arg;
@@ -161,7 +134,7 @@ int DirtyPages::renew(uintptr_t begin, uintptr_t end) {
   const long error = control(faults_.fd, kUffdRegister, &reg);
   if (error != -EINVAL) return static_cast<int>(error);
   // Said of a range without any mapping, and of mappings that cannot be watched: the latter do not pass this.
-  ScanArg arg = scan_of(begin, end);
+  ScanArg arg = scan_of_written(begin, end);
   arg.flags = kCheckWatched;
   const long n = control(pages_.fd, kPagemapScan, &arg);
   return n < 0 ? -EINVAL : 1;
@@ -174,7 +147,7 @@ int DirtyPages::watch(uintptr_t begin, uintptr_t end) {
   if (error != 0) return error < 0 ? error : 0;
   // Only what is there: of what is not, the kernel would note for each page that it is protected, terabytes of them in programs that reserve
   // addresses by the terabyte. What comes later is written.
-  ScanArg arg = scan_of(begin, end);
+  ScanArg arg = scan_of_written(begin, end);
   arg.flags = kProtectMatching;
   arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
   const long n = control(pages_.fd, kPagemapScan, &arg);
@@ -193,7 +166,7 @@ void DirtyPages::unwatch(uintptr_t begin, uintptr_t end) {
 // count as written here.
 int DirtyPages::skip_clean(uintptr_t* at, uintptr_t end) {
   Run run;
-  ScanArg arg = scan_of(*at, end);
+  ScanArg arg = scan_of_written(*at, end);
   arg.vec = reinterpret_cast<uint64_t>(&run);
   arg.vec_len = 1;
   arg.max_pages = 1;
@@ -204,7 +177,7 @@ int DirtyPages::skip_clean(uintptr_t* at, uintptr_t end) {
 }
 
 long DirtyPages::take(uintptr_t* at, uintptr_t end, bool protect, Run* out) {
-  ScanArg arg = scan_of(*at, end);
+  ScanArg arg = scan_of_written(*at, end);
   arg.flags = protect ? kProtectMatching : 0;
   arg.vec = reinterpret_cast<uint64_t>(out);
   arg.vec_len = kRuns;
