@@ -5,8 +5,10 @@
 
 #include "alloc/collected.h"
 #include "alloc/emergency.h"
+#include "alloc/held.h"
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
+#include "alloc/os/os.h"
 #include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 
@@ -83,17 +85,26 @@ void* allocate_large(size_t n, size_t alignment, bool zeroed) {
   return s->start;
 }
 
-void deallocate_large(void* p, Span* s, Operation operation) {
-  if (p != s->start) return misuse::not_a_block(p, s, operation);
-  if (s->place == SpanPlace::kCached) return misuse::freed_twice(p, s, operation);
+/// True if p is a large block that is in use; says what is wrong otherwise.
+bool check_large(const void* p, const Span* s, Operation operation) {
+  if (p != s->start) {
+    misuse::not_a_block(p, s, operation);
+    return false;
+  }
+  if (s->place == SpanPlace::kCached || held::is_held(p)) {
+    misuse::freed_twice(p, s, operation);
+    return false;
+  }
+  return true;
+}
+
+void deallocate_large(void* p, Span* s) {
+  if (!check_large(p, s, Operation::kFree)) return;
   {
     SlowPath slow;
     MCache* const mcache = slow.get();
     if (slow.reentered()) return;
-    const bool is_kept = s->kind == SpanKind::kHuge
-                             ? scavenger::half_life() != scavenger::kPurgeNow && heap.keep_huge(s)
-                             : mcache != nullptr && mcache->large.put(s, mcache);
-    if (!is_kept) heap.free(s);
+    free_large(s, mcache);
   }
   scavenger::poll();
 }
@@ -115,7 +126,7 @@ bool check_small(void* p, Span* s, Operation operation) {
   }
   // A word that decodes to an offset was put there by us: chance makes one in 2^47.
   const uint64_t link = s->load_link(p);
-  if (kChecks && s->is_link(link)) {
+  if (kChecks && (s->is_link(link) || held::is_held(p))) {
     misuse::freed_twice(p, s, operation);
     return false;
   }
@@ -148,6 +159,26 @@ void deallocate_small(void* p, Span* s) {
   push_own(s, p);
 }
 
+/// Holds a block that the program frees (see held.h), after all checks. False if it cannot be held.
+bool hold(void* p, Span* s) {
+  const bool is_small = s->kind == SpanKind::kSmall;
+  if (is_small) {
+    const uint64_t offset = s->offset_of(p);
+    if (TRI_UNLIKELY(!s->is_block(offset))) return false;
+    if (TRI_UNLIKELY(s->is_link(s->load_link(p)))) return false;
+  } else if (s->kind == SpanKind::kNone || p != s->start || s->place == SpanPlace::kCached) {
+    return false;
+  }
+  const size_t bytes = is_small ? s->size : s->bytes;
+  if (TRI_UNLIKELY(held::is_held(p))) return false;
+  // First: once it is held it may be given back at any time, if nobody sees that this thread still works on it.
+  if (bytes < held::kMinPurgedBytes || !os::purge(p, bytes)) memset(p, 0, bytes);
+  // Of two threads that free a block at once, one is told here. This takes no lock, and so goes for signal handlers, too.
+  if (TRI_UNLIKELY(held::put(p, bytes) != held::Put::kDone)) return false;
+  held::count(held::weight(bytes));
+  return true;
+}
+
 void deallocate_unknown(void* p) {
   if (emergency::owns(p)) return;
   if (!misuse::is_foreign(p, Operation::kFree)) return;
@@ -163,14 +194,7 @@ void* move_block(void* p, size_t old_size, size_t n) {
 }
 
 void* reallocate_large(void* p, Span* s, size_t n) {
-  if (p != s->start) {
-    misuse::not_a_block(p, s, Operation::kRealloc);
-    return nullptr;
-  }
-  if (s->place == SpanPlace::kCached) {
-    misuse::freed_twice(p, s, Operation::kRealloc);
-    return nullptr;
-  }
+  if (!check_large(p, s, Operation::kRealloc)) return nullptr;
   if (n <= kMaxSmallSize) return move_block(p, s->bytes, n);
   // A block that shrinks gives its pages back; one that crosses to the other kind moves.
   if (n > PTRDIFF_MAX) return nullptr;
@@ -209,6 +233,12 @@ void* reallocate_large(void* p, Span* s, size_t n) {
 
 }  // namespace
 
+void free_large(Span* s, MCache* mcache) {
+  const bool is_kept = s->kind == SpanKind::kHuge ? scavenger::half_life() != scavenger::kPurgeNow && heap.keep_huge(s)
+                                                  : mcache != nullptr && mcache->large.put(s, mcache);
+  if (!is_kept) heap.free(s);
+}
+
 void* allocate(size_t n) { return allocate_inline(n); }
 void deallocate(void* p) { deallocate_inline(p); }
 void deallocate_sized(void* p, size_t n) { deallocate_sized_inline(p, n); }
@@ -238,12 +268,13 @@ void* allocate_aligned(size_t n, size_t alignment) {
 void deallocate_slow(void* p) {
   if (p == nullptr) return;
   Span* const s = pagemap::lookup(p);
+  if (held::is_on() && hold(p, s)) return;
   switch (s->kind) {
     case SpanKind::kSmall:
       return deallocate_small(p, s);
     case SpanKind::kLarge:
     case SpanKind::kHuge:
-      return s->is_collected ? collected_hooks.free(p, s) : deallocate_large(p, s, Operation::kFree);
+      return s->is_collected ? collected_hooks.free(p, s) : deallocate_large(p, s);
     case SpanKind::kCollected:
       return collected_hooks.free(p, s);
     case SpanKind::kNone:

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "alloc/held.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
 #include "alloc/thread.h"
@@ -19,8 +20,9 @@
 namespace tri::gc {
 namespace {
 
-/// A block that is none: it was freed, and is on its way to its owner in some thread's batch, on no list yet; or a collector frees it.
+/// A block that is none: it was freed, and is on its way to its owner in some thread's batch, on no list yet; or it is held; or a collector frees it.
 bool is_no_leak(const Ref& r) {
+  if (held::is_held(r.start)) return true;
   const Span* const s = pagemap::lookup(r.start);
   if (s->is_collected) return true;
   return s->kind == SpanKind::kSmall && s->is_link(s->load_link(r.start));

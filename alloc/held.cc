@@ -1,0 +1,264 @@
+// held.cc - See held.h.
+#include "alloc/held.h"
+
+#include "alloc/malloc.h"
+#include "alloc/mheap.h"
+#include "alloc/os/os.h"
+#include "alloc/own_memory.h"
+#include "alloc/remote_free.h"
+
+namespace tri::held {
+
+constinit Slot* slots = nullptr;
+constinit std::atomic<bool> used[kSlots] = {};
+constinit uintptr_t owner_mark = 0;
+
+namespace {
+
+// The heap's records name spans that were freed: no pointers of the program's.
+constinit own_memory::Region heap_itself = {};
+
+constinit Lock giving_back{LockRank::kHeld};
+using Looker = void (*)();
+constinit Looker looker = nullptr;
+constinit std::atomic<size_t> held_now{0};
+constinit std::atomic<size_t> trigger_at{SIZE_MAX};
+// Slots from the first that was ever used to behind the last.
+constinit std::atomic<size_t> first_used{kSlots};
+constinit std::atomic<size_t> end_used{0};
+
+size_t slots_in_window() { return (pagemap::near_pages << kPageShift) / kSlotBytes; }
+
+template <class Fn>
+void each_used(Fn&& fn) {
+  const size_t end = end_used.load(std::memory_order_acquire);
+  for (size_t i = first_used.load(std::memory_order_acquire); i < end; ++i) {
+    if (used[i].load(std::memory_order_acquire)) fn(i, slots[i]);
+  }
+}
+
+char* address(size_t slot, size_t word, unsigned bit) {
+  return reinterpret_cast<char*>(pagemap::near_base + slot * kSlotBytes + (word * 64 + bit) * kBlockAlignment);
+}
+
+/// Clears bits of a word that others may set meanwhile.
+void clear(Word& word, uint64_t bits) {
+  if (__libc_single_threaded) {
+    word.store(word.load(std::memory_order_relaxed) & ~bits, std::memory_order_relaxed);
+  } else {
+    word.fetch_and(~bits, std::memory_order_relaxed);
+  }
+}
+
+/// Whether a word points into [p, p + bytes), which is held.
+bool is_reached(const char* p, size_t bytes) {
+  size_t offset = reinterpret_cast<uintptr_t>(p) - pagemap::near_base;
+  const size_t end = offset + bytes;
+  while (offset < end) {
+    const Place at(offset);
+    const size_t word_end = align_down(offset, kBlockAlignment * 64) + kBlockAlignment * 64;
+    uint64_t bits = ~(at.bit - 1);
+    if (end < word_end) bits &= Place(end).bit - 1;
+    if ((slots[at.slot].reached[at.word].load(std::memory_order_relaxed) & bits) != 0) return true;
+    offset = word_end;
+  }
+  return false;
+}
+
+/// The unreached blocks of one span after the other, linked.
+class Chain {
+ public:
+  explicit Chain(MCache* mine) : mine_(mine) {}
+
+  bool is_of(const char* p) const { return p < end_; }
+  void begin(Span* s) {
+    span_ = s;
+    end_ = s->end();
+    count_ = 0;
+  }
+  Span* span() const { return span_; }
+  void add(const char* p) {
+    const uint64_t offset = span_->offset_of(p);
+    if (count_++ == 0) {
+      head_ = offset;
+    } else {
+      span_->store_link(span_->block_at(tail_), offset);
+    }
+    tail_ = offset;
+  }
+  /// Their bits are gone.
+  void finish() {
+    if (count_ == 0) return;
+    // Nobody but its owner makes a span ours, or takes it from us.
+    if (span_->owner.load(std::memory_order_relaxed) == mine_) {
+      span_->splice(RemoteChain::make(head_, tail_, count_));
+      mine_->blocks_returned(span_, count_);
+    } else {
+      post_chain(span_, static_cast<uint32_t>(head_), static_cast<uint32_t>(tail_), count_);
+    }
+    count_ = 0;
+  }
+
+ private:
+  MCache* mine_;
+  Span* span_ = nullptr;
+  const char* end_ = nullptr;
+  uint64_t head_ = kNil;
+  uint64_t tail_ = kNil;
+  uint32_t count_ = 0;
+};
+
+}  // namespace
+
+bool switch_on() {
+  if (is_on()) return true;
+  // Places the window, and gives this thread its record.
+  void* const p = allocate(1);
+  if (p == nullptr) return false;
+  deallocate(p);
+  const size_t bytes = slots_in_window() * sizeof(Slot);
+  auto* const table = static_cast<Slot*>(os::reserve(bytes, os::page_size()));
+  if (table == nullptr) return false;
+  if (!own_memory::add(table, bytes)) {
+    os::unmap(table, bytes);
+    return false;
+  }
+  own_memory::add(&heap_itself, &heap, sizeof heap);
+  slots = table;
+  owner_mark = 1;
+  static_assert(alignof(Span) > 1 && alignof(std::max_align_t) > 1, "thread pointers are even");
+  SlowPath slow;
+  MCache* const mine = slow.get();
+  if (mine == nullptr) return true;
+  mine->owner_tp |= owner_mark;
+  heap.each_span([mine](Span* s) {
+    if (s->kind != SpanKind::kSmall || s->owner.load(std::memory_order_relaxed) != mine) return;
+    s->owner_tp.store(mine->owner_tp, std::memory_order_relaxed);
+  });
+  return true;
+}
+
+bool make_slots(size_t first, size_t last) {
+  if (last >= slots_in_window()) return false;
+  for (size_t i = first; i <= last; ++i) {
+    if (used[i].load(std::memory_order_acquire)) continue;
+    // Two threads may do it at once: it is done twice then, and does no harm.
+    if (!os::commit(&slots[i], sizeof(Slot))) return false;
+    used[i].store(true, std::memory_order_release);
+  }
+  size_t seen = first_used.load(std::memory_order_relaxed);
+  while (first < seen && !first_used.compare_exchange_weak(seen, first, std::memory_order_acq_rel)) {
+  }
+  seen = end_used.load(std::memory_order_relaxed);
+  while (last + 1 > seen && !end_used.compare_exchange_weak(seen, last + 1, std::memory_order_acq_rel)) {
+  }
+  return true;
+}
+
+Put put_again(const Place& at) {
+  Slot& s = slots[at.slot];
+  // A handler above who holds the lock must not wait for it. In its block's word nothing has been moved twice.
+  if (!giving_back.held_by_me()) {
+    LockGuard until_moved(giving_back);
+  }
+  if ((s.fresh[at.word].load(std::memory_order_relaxed) & at.bit) == 0) return Put::kDone;
+  s.fresh[at.word].fetch_and(~at.bit, std::memory_order_relaxed);
+  return Put::kTwice;
+}
+
+bool is_held(const void* p) {
+  if (!is_on()) return false;
+  const size_t offset = reinterpret_cast<uintptr_t>(p) - pagemap::near_base;
+  if (offset >= pagemap::near_pages << kPageShift) return false;
+  const Place at(offset);
+  if (!used[at.slot].load(std::memory_order_acquire)) return false;
+  const Slot& s = slots[at.slot];
+  // acquire: see put().
+  if ((s.fresh[at.word].load(std::memory_order_acquire) & at.bit) != 0) return true;
+  return (s.candidates[at.word].load(std::memory_order_relaxed) & at.bit) != 0;
+}
+
+void set_looker(void (*look)()) { looker = look; }
+
+void count_all(size_t bytes) {
+  const size_t now = held_now.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+  if (TRI_LIKELY(now < trigger_at.load(std::memory_order_relaxed))) return;
+  if (looker != nullptr && !in_slow_path()) looker();
+}
+
+void begin_look() {
+  LockGuard guard(giving_back);
+  each_used([](size_t, Slot& s) {
+    for (size_t w = 0; w < kSlotWords; ++w) {
+      const uint64_t fresh = s.fresh[w].load(std::memory_order_relaxed);
+      if (fresh == 0) continue;
+      Word& candidates = s.candidates[w];
+      // relaxed: the release below is behind it.
+      candidates.store(candidates.load(std::memory_order_relaxed) | fresh, std::memory_order_relaxed);
+      // release: the bit is never in neither.
+      if (__libc_single_threaded) {
+        s.fresh[w].store(s.fresh[w].load(std::memory_order_relaxed) & ~fresh, std::memory_order_release);
+      } else {
+        s.fresh[w].fetch_and(~fresh, std::memory_order_release);
+      }
+    }
+    for (Word& w : s.reached) w.store(0, std::memory_order_relaxed);
+  });
+}
+
+void hull(uintptr_t* begin, size_t* bytes) {
+  const size_t first = first_used.load(std::memory_order_acquire);
+  const size_t end = end_used.load(std::memory_order_acquire);
+  *begin = pagemap::near_base + first * kSlotBytes;
+  *bytes = first < end ? (end - first) * kSlotBytes : 0;
+}
+
+Returned return_unreached() {
+  Returned sum;
+  SlowPath slow;
+  MCache* const mine = slow.get();
+  if (mine == nullptr) return sum;
+  LockGuard guard(giving_back);
+  Chain chain(mine);
+  each_used([&](size_t i, Slot& slot) {
+    for (size_t w = 0; w < kSlotWords; ++w) {
+      const uint64_t candidates = slot.candidates[w].load(std::memory_order_relaxed);
+      if (candidates == 0) continue;
+      uint64_t gone = 0;
+      for (uint64_t left = candidates; left != 0; left &= left - 1) {
+        const auto bit = static_cast<unsigned>(std::countr_zero(left));
+        char* const p = address(i, w, bit);
+        // A span begins with a page, and so with a word of bits: those of the span before are clear by now.
+        if (!chain.is_of(p)) {
+          chain.finish();
+          chain.begin(pagemap::lookup(p));
+        }
+        Span* const s = chain.span();
+        const bool is_small = s->kind == SpanKind::kSmall;
+        const size_t bytes = is_small ? s->size : s->bytes;
+        if (is_reached(p, bytes)) continue;
+        ++sum.blocks;
+        sum.bytes += bytes;
+        sum.weight += weight(bytes);
+        if (is_small) {
+          gone |= uint64_t{1} << bit;
+          chain.add(p);
+        } else {
+          clear(slot.candidates[w], uint64_t{1} << bit);
+          free_large(s, mine);
+        }
+      }
+      if (gone != 0) clear(slot.candidates[w], gone);
+    }
+  });
+  chain.finish();
+  held_now.fetch_sub(sum.weight, std::memory_order_relaxed);
+  return sum;
+}
+
+size_t held_bytes() { return held_now.load(std::memory_order_relaxed); }
+void set_trigger(size_t bytes) { trigger_at.store(bytes, std::memory_order_relaxed); }
+size_t trigger() { return trigger_at.load(std::memory_order_relaxed); }
+Lock& lock() { return giving_back; }
+
+}  // namespace tri::held
