@@ -50,21 +50,6 @@ void clear(Word& word, uint64_t bits) {
   }
 }
 
-/// Whether a word points into [p, p + bytes), which is held.
-bool is_reached(const char* p, size_t bytes) {
-  size_t offset = reinterpret_cast<uintptr_t>(p) - pagemap::near_base;
-  const size_t end = offset + bytes;
-  while (offset < end) {
-    const Place at(offset);
-    const size_t word_end = align_down(offset, kBlockAlignment * 64) + kBlockAlignment * 64;
-    uint64_t bits = ~(at.bit - 1);
-    if (end < word_end) bits &= Place(end).bit - 1;
-    if ((slots[at.slot].reached[at.word].load(std::memory_order_relaxed) & bits) != 0) return true;
-    offset = word_end;
-  }
-  return false;
-}
-
 /// The unreached blocks of one span after the other, linked.
 class Chain {
  public:
@@ -178,6 +163,35 @@ bool is_held(const void* p) {
   return (s.candidates[at.word].load(std::memory_order_relaxed) & at.bit) != 0;
 }
 
+bool is_reached(const void* p, size_t bytes) {
+  size_t offset = reinterpret_cast<uintptr_t>(p) - pagemap::near_base;
+  const size_t end = offset + bytes;
+  while (offset < end) {
+    const Place at(offset);
+    const size_t word_end = align_down(offset, kBlockAlignment * 64) + kBlockAlignment * 64;
+    uint64_t bits = ~(at.bit - 1);
+    if (end < word_end) bits &= Place(end).bit - 1;
+    if ((slots[at.slot].reached[at.word].load(std::memory_order_relaxed) & bits) != 0) return true;
+    offset = word_end;
+  }
+  return false;
+}
+
+bool holds_all(const Span* s) {
+  const size_t first = reinterpret_cast<uintptr_t>(s->start) - pagemap::near_base;
+  size_t held = 0;
+  for (size_t offset = first; offset < first + s->mapped_pages * kPageSize; offset += kBlockAlignment * 64) {
+    const Place at(offset);
+    if (at.slot >= kSlots || !used[at.slot].load(std::memory_order_acquire)) return false;
+    const Slot& slot = slots[at.slot];
+    held += static_cast<size_t>(std::popcount(slot.fresh[at.word].load(std::memory_order_relaxed) |
+                                              slot.candidates[at.word].load(std::memory_order_relaxed)));
+    // A span is either nearly full of them or not: the first kibibyte tells.
+    if (held == 0) return false;
+  }
+  return held == s->carved;
+}
+
 void set_looker(void (*look)()) { looker = look; }
 
 void count_all(size_t bytes) {
@@ -224,6 +238,9 @@ Returned return_unreached() {
     for (size_t w = 0; w < kSlotWords; ++w) {
       const uint64_t candidates = slot.candidates[w].load(std::memory_order_relaxed);
       if (candidates == 0) continue;
+      // Mostly nothing reaches this kibibyte and the next, and then no small block that starts here.
+      const bool is_quiet = w + 1 < kSlotWords && slot.reached[w].load(std::memory_order_relaxed) == 0 &&
+                            slot.reached[w + 1].load(std::memory_order_relaxed) == 0;
       uint64_t gone = 0;
       for (uint64_t left = candidates; left != 0; left &= left - 1) {
         const auto bit = static_cast<unsigned>(std::countr_zero(left));
@@ -236,7 +253,7 @@ Returned return_unreached() {
         Span* const s = chain.span();
         const bool is_small = s->kind == SpanKind::kSmall;
         const size_t bytes = is_small ? s->size : s->bytes;
-        if (is_reached(p, bytes)) continue;
+        if (!(is_quiet && bytes <= kBlockAlignment * 64) && is_reached(p, bytes)) continue;
         ++sum.blocks;
         sum.bytes += bytes;
         sum.weight += weight(bytes);

@@ -1,6 +1,6 @@
 // held.h - Blocks that the program has freed and that nobody gets yet: something may still point to them.
 //
-// For TRI=safe. free() puts a block here instead of on its span's free list: a bit in a table, and its contents are zeroed. For the rest of the
+// For TRI=safe. free() puts a block here instead of on its span's free list: a bit in a table, and the contents of small blocks are zeroed. For the rest of the
 // allocator it is in use. From time to time somebody (gc/quarantine.h) looks for words that point into such blocks, and those
 // without any are given back to their spans.
 //
@@ -34,6 +34,7 @@
 
 #include "alloc/arena.h"
 #include "alloc/base/lock.h"
+#include "alloc/mheap.h"
 #include "alloc/thread.h"
 
 namespace tri::held {
@@ -78,7 +79,8 @@ void set_looker(void (*look)());
 /// Counts what put() took, for the trigger. May look: no lock may be held.
 inline void count(size_t bytes);
 
-// From here on a held block's memory goes to the OS: clearing it would take as long. What it holds then is addresses, which count for less.
+// A huge block's memory goes to the OS when it is held. What it holds then is addresses, which count for less. Other large ones stay as they are, at full
+// weight: clearing them, or their page faults when they are used again, would take longer than all else.
 inline constexpr size_t kMinPurgedBytes = 128 * 1024;
 constexpr size_t weight(size_t bytes) { return bytes < kMinPurgedBytes ? bytes : bytes / 16; }
 
@@ -90,6 +92,12 @@ void begin_look();
 void hull(uintptr_t* begin, size_t* bytes);
 /// A word that may point into a held block. Any thread.
 inline void reach(uintptr_t word);
+
+/// Whether a word points into [p, p + bytes), a block that is held.
+bool is_reached(const void* p, size_t bytes);
+/// Whether all blocks of a small span that were ever handed out are held.
+/// While nobody changes it.
+bool holds_all(const Span* s);
 
 struct Returned {
   size_t blocks = 0;

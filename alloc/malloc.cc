@@ -172,7 +172,11 @@ bool hold(void* p, Span* s) {
   const size_t bytes = is_small ? s->size : s->bytes;
   if (TRI_UNLIKELY(held::is_held(p))) return false;
   // First: once it is held it may be given back at any time, if nobody sees that this thread still works on it.
-  if (bytes < held::kMinPurgedBytes || !os::purge(p, bytes)) memset(p, 0, bytes);
+  if (is_small) {
+    memset(p, 0, bytes);
+  } else if (bytes >= held::kMinPurgedBytes && !os::purge(p, bytes)) {
+    memset(p, 0, bytes);
+  }
   // Of two threads that free a block at once, one is told here. This takes no lock, and so goes for signal handlers, too.
   if (TRI_UNLIKELY(held::put(p, bytes) != held::Put::kDone)) return false;
   held::count(held::weight(bytes));

@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -18,6 +19,9 @@ namespace tri::gc {
 namespace {
 
 using arch::system_call;
+
+// Mappings of most programs.
+constinit std::atomic<size_t> expected{120};
 
 // ---- /proc/self/maps
 
@@ -88,21 +92,30 @@ long read_at(int fd, void* to, size_t bytes, uint64_t offset) {
 // ---- mappings -----------------------------------------------------------------------------------------------------
 
 int MemoryMap::read() {
-  release();
-  size_t lines = 0;
-  {
-    LineReader maps("/proc/self/maps");
-    if (!maps.is_open()) return maps.error();
-    while (maps.next() != nullptr) ++lines;
+  // As many as the last time, and some more: the file is slow to read, and seldom read twice.
+  for (size_t room = expected.load(std::memory_order_relaxed);;) {
+    release();
+    const long lines = read_once(room);
+    if (lines < 0) return static_cast<int>(lines);
+    const size_t n = static_cast<size_t>(lines) + 1;  // this very mapping may divide one
+    if (n <= room) return 0;
+    room = n + n / 8 + 16;
+    expected.store(room, std::memory_order_relaxed);
   }
-  const size_t room = lines + 16;  // this very mapping, and what it may divide
+}
+
+/// The number of lines; not all are kept if there are more than room for.
+long MemoryMap::read_once(size_t room) {
+  LineReader maps("/proc/self/maps");
+  if (!maps.is_open()) return maps.error();
   bytes_ = align_up(room * sizeof(Mapping), os::page_size());
   mappings_ = static_cast<Mapping*>(map_own(bytes_, os::page_size()));
   if (mappings_ == nullptr) return -ENOMEM;
   const auto own = reinterpret_cast<uintptr_t>(mappings_);
-  LineReader maps("/proc/self/maps");
+  long lines = 0;
   while (const char* line = maps.next()) {
     Mapping m;
+    ++lines;
     if (!parse(line, &m) || count_ + 1 >= room) continue;
     if (!m.contains(own)) {
       mappings_[count_++] = m;
@@ -114,7 +127,7 @@ int MemoryMap::read() {
     if (below.begin < below.end) mappings_[count_++] = below;
     if (m.begin < m.end) mappings_[count_++] = m;
   }
-  return 0;
+  return lines;
 }
 
 void MemoryMap::release() {

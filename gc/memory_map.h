@@ -42,6 +42,8 @@ class MemoryMap {
   const Mapping* end() const { return mappings_ + count_; }
 
  private:
+  long read_once(size_t room);
+
   Mapping* mappings_ = nullptr;
   size_t count_ = 0;
   size_t bytes_ = 0;

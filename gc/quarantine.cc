@@ -1,13 +1,16 @@
 // quarantine.cc - See quarantine.h.
 #include "gc/quarantine.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 #include <atomic>
 #include <cerrno>
 
 #include "alloc/base/print.h"
-#include "alloc/counters.h"
+#include "alloc/base/sys.h"
 #include "alloc/held.h"
 #include "alloc/os/os.h"
 #include "alloc/thread.h"
@@ -15,12 +18,13 @@
 #include "gc/roots.h"
 #include "gc/stop.h"
 #include "gc/sweep_linear.h"
-#include "gc/tasks.h"
+#include "tri_arch.h"
 
 namespace tri::gc::quarantine {
 namespace {
 
-constinit std::atomic<bool> looking{false};
+constinit std::atomic<uint32_t> looking{0};  // 1: somebody does; futex of those who wait for it
+constinit std::atomic<size_t> bound{SIZE_MAX};
 constinit std::atomic<bool> trace{false};
 constinit Totals sums;  // who looks
 
@@ -30,9 +34,12 @@ int64_t now() {
   return t.tv_sec * int64_t{1'000'000'000} + t.tv_nsec;
 }
 
+/// Whether the process has no other thread, of whatever making: the kernel counts a directory for each.
 bool is_alone() {
-  size_t n = 0;
-  return each_task([&n](uint32_t) { ++n; }) == 0 && n == 1;
+  struct stat s;
+  return arch::system_call(SYS_newfstatat, AT_FDCWD, reinterpret_cast<long>("/proc/self/task"),
+                           reinterpret_cast<long>(&s), 0) == 0 &&
+         s.st_nlink == 3;
 }
 
 struct Look {
@@ -74,13 +81,37 @@ int look_from(uintptr_t sp, Look* out) {
   return error;
 }
 
-size_t next_trigger() {
-  constexpr size_t kLeast = size_t{1} << 20;
+// At least so much is held between two looks, and up to that much in a program that frees so fast that looks would take too large a share of its time.
+constexpr size_t kLeastBytes = size_t{1} << 20;
+constexpr size_t kMostLeastBytes = size_t{8} << 20;
+// Of all that a look reads, this part more.
+constexpr size_t kShare = 5;
+
+constinit size_t least = kLeastBytes;  // who looks, as the next
+constinit int64_t last_end = 0;
+
+void set_trigger(size_t read_bytes) {
+  const size_t share = read_bytes / kShare;
+  const size_t more = share > least ? share : least;
   const size_t held = held::held_bytes();
-  const size_t used = counters->used_bytes.load(std::memory_order_relaxed);
-  const size_t live = used > held ? used - held : 0;
-  const size_t more = live / 5;
-  return held + (more > kLeast ? more : kLeast);
+  bound.store(held + 2 * more, std::memory_order_relaxed);
+  held::set_trigger(held + more);
+}
+
+/// Who frees while another thread looks goes on, but not without end: threads that free faster than one can look would fill the memory.
+void wait_while_too_much() {
+  for (int i = 0; i < 10 && held::held_bytes() > bound.load(std::memory_order_relaxed); ++i) {
+    if (looking.load(std::memory_order_relaxed) == 0) return;
+    sys::futex_wait(&looking, 1, 10'000'000);
+  }
+}
+
+void adapt(int64_t begin, int64_t end) {
+  const int64_t look_ns = end - begin;
+  const int64_t between_ns = begin - last_end;
+  last_end = end;
+  if (look_ns * 10 > between_ns && least < kMostLeastBytes) least *= 2;
+  if (look_ns * 40 < between_ns && least > kLeastBytes) least /= 2;
 }
 
 void say(const Look& l, int error, int64_t ns) {
@@ -97,10 +128,14 @@ void say(const Look& l, int error, int64_t ns) {
 
 Totals totals() { return sums; }
 
-void start() { held::set_trigger(next_trigger()); }
+void start() { set_trigger(0); }
 
 int look() {
-  if (in_slow_path() || looking.exchange(true, std::memory_order_acquire)) return -EAGAIN;
+  if (in_slow_path()) return -EAGAIN;
+  if (looking.exchange(1, std::memory_order_acquire) != 0) {
+    wait_while_too_much();
+    return -EAGAIN;
+  }
   const int saved_errno = errno;
   const int64_t before = now();
   Look l;
@@ -112,9 +147,11 @@ int look() {
   sums.returned_bytes += l.returned.bytes;
   sums.total_ns += static_cast<uint64_t>(ns);
   if (static_cast<uint64_t>(l.stop_ns) > sums.longest_stop_ns) sums.longest_stop_ns = static_cast<uint64_t>(l.stop_ns);
-  held::set_trigger(next_trigger());
+  adapt(before, before + ns);
+  set_trigger(l.heap_bytes + l.root_bytes);
   if (trace.load(std::memory_order_relaxed)) say(l, error, ns);
-  looking.store(false, std::memory_order_release);
+  looking.store(0, std::memory_order_release);
+  sys::futex_wake(&looking, INT32_MAX);
   errno = saved_errno;
   return error;
 }
@@ -122,6 +159,6 @@ int look() {
 void set_trace(bool on) { trace.store(on, std::memory_order_relaxed); }
 bool is_tracing() { return trace.load(std::memory_order_relaxed); }
 
-void reset_after_fork() { looking.store(false, std::memory_order_relaxed); }
+void reset_after_fork() { looking.store(0, std::memory_order_relaxed); }
 
 }  // namespace tri::gc::quarantine

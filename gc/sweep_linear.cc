@@ -55,14 +55,33 @@ size_t LinearSweep::scan_heap(Roots& roots) const {
     scan(from, to);
     sum += static_cast<size_t>(to - from);
   };
-  heap.each_span([&](const Span* s) {
+  Span* held_large = nullptr;
+  heap.each_span([&](Span* s) {
     if (s->pointer_free || s->kind == SpanKind::kNone || s->place == SpanPlace::kCached) return;
     if (s->kind == SpanKind::kSmall) {
+      if (held::holds_all(s)) return;
       roots.each_readable(s->origin + s->size, s->origin + (size_t{s->carved} + 1) * s->size, false, take);
     } else if (!held::is_held(s->start)) {
       roots.each_readable(s->start, s->end(), s->bytes >= kSparse, take);
+    } else {
+      s->notify_next = held_large;  // which large ones have no use for
+      held_large = s;
     }
   });
+  // What a held block points to that may itself be used: its contents are as they were. Until none is found any more.
+  for (bool found = true; found;) {
+    found = false;
+    for (Span** s = &held_large; *s != nullptr;) {
+      Span* const large = *s;
+      if (!held::is_reached(large->start, large->bytes)) {
+        s = &large->notify_next;
+        continue;
+      }
+      *s = large->notify_next;
+      roots.each_readable(large->start, large->end(), large->bytes >= kSparse, take);
+      found = true;
+    }
+  }
   return sum;
 }
 

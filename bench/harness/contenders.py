@@ -13,6 +13,7 @@ PEERS = {
     "tcmalloc": "libtcmalloc_minimal.so.4",
 }
 OURS = "tri"
+SAFE = "tri-safe"  # the same library, with freed blocks held until nothing points to them
 REFERENCE = "mimalloc"  # the peer that every table also compares with
 
 
@@ -20,6 +21,7 @@ REFERENCE = "mimalloc"  # the peer that every table also compares with
 class Contender:
     name: str
     library: str | None  # None: nothing is preloaded
+    options: str = ""  # for the variable TRI
 
     @property
     def is_peer(self):
@@ -28,7 +30,7 @@ class Contender:
     def environment(self, links_its_own_malloc=False):
         """LD_PRELOAD for a program. One that links an allocator runs on glibc's only when libc comes first."""
         library = self.library or (find_library("libc.so.6") if links_its_own_malloc else None)
-        return {"LD_PRELOAD": library} if library else {}
+        return ({"LD_PRELOAD": library} if library else {}) | ({"TRI": self.options} if self.options else {})
 
 
 def find_library(soname):
@@ -48,7 +50,7 @@ def choose(names, library):
     for name in wanted:
         if "=" in name:
             name, _, path = name.partition("=")
-        elif name == OURS:
+        elif name in (OURS, SAFE):
             path = library
         elif name in PEERS:
             path = find_library(PEERS[name]) if PEERS[name] else None
@@ -61,5 +63,6 @@ def choose(names, library):
         if path is not None and not os.path.exists(path):
             missing.append(f"{name}: there is no {os.path.relpath(path)}")
             continue
-        found.append(Contender(name, str(pathlib.Path(path).resolve()) if path else None))
+        options = "safe:on" if name == SAFE else ""
+        found.append(Contender(name, str(pathlib.Path(path).resolve()) if path else None, options))
     return found, missing

@@ -202,6 +202,29 @@ TEST_F(Quarantine, HeldBlocksDoNotKeepEachOther) {
   for (uintptr_t p : ring) expect_gone(p);
 }
 
+TEST_F(Quarantine, WhatALargeHeldBlockPointsToIsKeptAsLongAsItIs) {
+  static uintptr_t chain[4];
+  // Large ones keep their contents. Each points to the next, and to itself, the last to a small one.
+  [&]() __attribute__((noinline)) {
+    void** next = static_cast<void**>(allocate(64));
+    chain[3] = hidden(next);
+    void** blocks[4] = {next};
+    for (int i = 2; i >= 0; --i) {
+      auto** const b = static_cast<void**>(allocate_zeroed(100'000 + static_cast<size_t>(i) * 200'000));
+      b[5000] = next;
+      b[5001] = b;
+      chain[i] = hidden(b);
+      blocks[3 - i] = next = b;
+    }
+    in_bss = reinterpret_cast<char*>(next);
+    for (auto& b : blocks) deallocate(std::exchange(b, nullptr));
+  }
+  ();
+  for (uintptr_t p : chain) expect_kept(p);
+  in_bss = nullptr;
+  for (uintptr_t p : chain) expect_gone(p);
+}
+
 TEST_F(Quarantine, WhatIsWrittenToAHeldBlockHarmsNobody) {
   const uintptr_t p = free_kept(64, [](char* block) { in_bss = block; });
   EXPECT_TRUE(is_zero(in_bss, 64));
