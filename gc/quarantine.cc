@@ -82,8 +82,8 @@ int look_from(uintptr_t sp, Look* out) {
 }
 
 // At least so much is held between two looks, and up to that much in a program that frees so fast that looks would take too large a share of its time.
-constexpr size_t kLeastBytes = size_t{1} << 20;
-constexpr size_t kMostLeastBytes = size_t{8} << 20;
+constexpr size_t kLeastBytes = size_t{512} << 10;
+constexpr size_t kMostLeastBytes = size_t{2} << 20;
 // Of all that a look reads, this part more.
 constexpr size_t kShare = 5;
 

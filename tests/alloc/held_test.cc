@@ -16,8 +16,8 @@ namespace {
 
 using test::in_thread;
 
-// Before the others, where all are run by one process.
-TEST(HeldOff, WithoutMemoryForTheTablesItStaysOff) {
+// By its name before the others, where all are run by one process: it cannot be switched off.
+TEST(HeldOffDeathTest, WithoutMemoryForTheTablesItStaysOff) {
   void* const p = allocate(64);
   {
     const test::Faults faults(0);

@@ -210,9 +210,9 @@ TEST_F(Quarantine, WhatALargeHeldBlockPointsToIsKeptAsLongAsItIs) {
     chain[3] = hidden(next);
     void** blocks[4] = {next};
     for (int i = 2; i >= 0; --i) {
-      auto** const b = static_cast<void**>(allocate_zeroed(100'000 + static_cast<size_t>(i) * 200'000));
-      b[5000] = next;
-      b[5001] = b;
+      auto** const b = static_cast<void**>(allocate_zeroed(40'000 + static_cast<size_t>(i) * 30'000));
+      b[4000] = next;
+      b[4001] = b;
       chain[i] = hidden(b);
       blocks[3 - i] = next = b;
     }
