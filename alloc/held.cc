@@ -6,6 +6,7 @@
 #include "alloc/os/os.h"
 #include "alloc/own_memory.h"
 #include "alloc/remote_free.h"
+#include "alloc/sampler.h"
 
 namespace tri::held {
 
@@ -257,7 +258,10 @@ Returned return_unreached() {
         ++sum.blocks;
         sum.bytes += bytes;
         sum.weight += weight(bytes);
-        if (is_small) {
+        if (s->is_sampled) {
+          clear(slot.candidates[w], uint64_t{1} << bit);
+          sampler::release(s, p);
+        } else if (is_small) {
           gone |= uint64_t{1} << bit;
           chain.add(p);
         } else {

@@ -166,7 +166,8 @@ bool hold(void* p, Span* s) {
     const uint64_t offset = s->offset_of(p);
     if (TRI_UNLIKELY(!s->is_block(offset))) return false;
     if (TRI_UNLIKELY(s->is_link(s->load_link(p)))) return false;
-  } else if (s->kind == SpanKind::kNone || p != s->start || s->place == SpanPlace::kCached) {
+  } else if ((s->kind != SpanKind::kLarge && s->kind != SpanKind::kHuge) || s->is_collected || p != s->start ||
+             s->place == SpanPlace::kCached) {
     return false;
   }
   const size_t bytes = is_small ? s->size : s->bytes;
