@@ -54,11 +54,6 @@ constexpr uint64_t kSwapped = uint64_t{1} << 62;
 constexpr uint64_t kOfFile = uint64_t{1} << 61;  // or shared
 
 // ioctl(PAGEMAP_SCAN), since Linux 6.7: newer than the headers that this is built with may be.
-struct PageRegion {
-  uint64_t start;
-  uint64_t end;
-  uint64_t categories;
-};
 struct ScanArg {
   uint64_t size;
   uint64_t flags;
@@ -159,21 +154,27 @@ bool PageReader::next_run(const Mapping& m, uintptr_t* at, uintptr_t end, Run* o
 }
 
 bool PageReader::next_scanned(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out) {
-  PageRegion region;
-  ScanArg arg = {};
-  arg.size = sizeof arg;
-  arg.start = *at;
-  arg.end = end;
-  arg.vec = reinterpret_cast<uint64_t>(&region);
-  arg.vec_len = 1;
-  arg.category_inverted = arg.category_mask = m.shared ? kPageIsZero : kPageIsZero | kPageIsFile;
-  arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
-  arg.return_mask = kPageIsPresent;
-  const long n = system_call(SYS_ioctl, pages_, static_cast<long>(kPagemapScan), reinterpret_cast<long>(&arg));
-  can_scan_ = n >= 0;
-  if (n <= 0) return false;
-  *at = region.end;
-  *out = {region.start, region.end, (region.categories & kPageIsPresent) != 0};
+  if (next_found_ == found_) {
+    if (all_found_) return false;
+    ScanArg arg = {};
+    arg.size = sizeof arg;
+    arg.start = *at;
+    arg.end = end;
+    arg.vec = reinterpret_cast<uint64_t>(runs_);
+    arg.vec_len = kFoundAtOnce;
+    arg.category_inverted = arg.category_mask = m.shared ? kPageIsZero : kPageIsZero | kPageIsFile;
+    arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
+    arg.return_mask = kPageIsPresent;
+    const long n = system_call(SYS_ioctl, pages_, static_cast<long>(kPagemapScan), reinterpret_cast<long>(&arg));
+    can_scan_ = n >= 0;
+    if (n <= 0) return false;
+    next_found_ = 0;
+    found_ = static_cast<size_t>(n);
+    all_found_ = arg.walk_end >= end;
+  }
+  const Found& found = runs_[next_found_++];
+  *at = found.end;
+  *out = {found.begin, found.end, (found.categories & kPageIsPresent) != 0};
   return true;
 }
 
