@@ -1,6 +1,7 @@
 // held.cc - See held.h.
 #include "alloc/held.h"
 
+#include "alloc/base/sys.h"
 #include "alloc/malloc.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
@@ -42,13 +43,9 @@ char* address(size_t slot, size_t word, unsigned bit) {
   return reinterpret_cast<char*>(pagemap::near_base + slot * kSlotBytes + (word * 64 + bit) * kBlockAlignment);
 }
 
-/// Clears bits of a word that others may set meanwhile.
+/// Clears bits of candidates, with the lock held, under which alone they change.
 void clear(Word& word, uint64_t bits) {
-  if (__libc_single_threaded) {
-    word.store(word.load(std::memory_order_relaxed) & ~bits, std::memory_order_relaxed);
-  } else {
-    word.fetch_and(~bits, std::memory_order_relaxed);
-  }
+  word.store(word.load(std::memory_order_relaxed) & ~bits, std::memory_order_relaxed);
 }
 
 /// The unreached blocks of one span after the other, linked.
@@ -72,11 +69,23 @@ class Chain {
     }
     tail_ = offset;
   }
+  bool is_mine() const { return mine_ != nullptr && span_->owner.load(std::memory_order_relaxed) == mine_; }
+  /// All blocks of a span of ours, of which none is linked. Their bits are gone.
+  void all() {
+    const uint32_t count = span_->carved;
+    const bool is_full = span_->place == SpanPlace::kFull;
+    // As if none had been carved: their links are written again when they are needed, which is when they come into the cache.
+    span_->free = kNil;
+    span_->carved = 0;
+    mine_->blocks_returned(span_, is_full ? 0 : count);
+    end_ = nullptr;  // it may be no span any more
+  }
   /// Their bits are gone.
   void finish() {
     if (count_ == 0) return;
-    // Nobody but its owner makes a span ours, or takes it from us.
-    if (span_->owner.load(std::memory_order_relaxed) == mine_) {
+    // Nobody but its owner makes a span ours, or takes it from us. From its current spans a thread takes blocks without a word to anybody: if it frees, and so looks, in a
+    // signal handler, it may be in the middle of that.
+    if (is_mine() && span_->place != SpanPlace::kCurrent) {
       span_->splice(RemoteChain::make(head_, tail_, count_));
       mine_->blocks_returned(span_, count_);
     } else {
@@ -211,13 +220,12 @@ void begin_look() {
       // relaxed: the release below is behind it.
       candidates.store(candidates.load(std::memory_order_relaxed) | fresh, std::memory_order_relaxed);
       // release: the bit is never in neither.
-      if (__libc_single_threaded) {
-        s.fresh[w].store(s.fresh[w].load(std::memory_order_relaxed) & ~fresh, std::memory_order_release);
-      } else {
-        s.fresh[w].fetch_and(~fresh, std::memory_order_release);
-      }
+      s.fresh[w].fetch_and(~fresh, std::memory_order_release);
     }
-    for (Word& w : s.reached) w.store(0, std::memory_order_relaxed);
+    // Most stand there as they were made, without memory.
+    for (Word& w : s.reached) {
+      if (w.load(std::memory_order_relaxed) != 0) w.store(0, std::memory_order_relaxed);
+    }
   });
 }
 
@@ -228,11 +236,27 @@ void hull(uintptr_t* begin, size_t* bytes) {
   *bytes = first < end ? (end - first) * kSlotBytes : 0;
 }
 
-Returned return_unreached() {
+/// If all blocks of a span that were handed out are candidates, and none is reached: takes their bits, and returns how many words those are. Their memory is not touched.
+static size_t take_whole(Slot& slot, size_t first, const Span* s) {
+  // To the end of the last block: its pages may not all be in the pagemap.
+  const size_t words =
+      ceil_div(static_cast<size_t>(s->origin - s->start) + (size_t{s->carved} + 1) * s->size, kBlockAlignment * 64);
+  if (first + words > kSlotWords) return 0;
+  size_t blocks = 0;
+  for (size_t w = first; w < first + words; ++w) {
+    if (slot.reached[w].load(std::memory_order_relaxed) != 0) return 0;
+    blocks += static_cast<size_t>(std::popcount(slot.candidates[w].load(std::memory_order_relaxed)));
+    // A span is either full of them or not: the first kibibytes tell.
+    if (blocks == 0 && (w - first) * kBlockAlignment * 64 > s->size) return 0;
+  }
+  if (blocks != s->carved) return 0;
+  for (size_t w = first; w < first + words; ++w) slot.candidates[w].store(0, std::memory_order_relaxed);
+  return words;
+}
+
+/// By the thread whose record it is; null: by one of the collector's, which have none.
+static Returned give_back(MCache* mine, IsKept is_kept, void* arg) {
   Returned sum;
-  SlowPath slow;
-  MCache* const mine = slow.get();
-  if (mine == nullptr) return sum;
   LockGuard guard(giving_back);
   Chain chain(mine);
   each_used([&](size_t i, Slot& slot) {
@@ -250,11 +274,25 @@ Returned return_unreached() {
         if (!chain.is_of(p)) {
           chain.finish();
           chain.begin(pagemap::lookup(p));
+          Span* const s = chain.span();
+          if (s->kind == SpanKind::kSmall && chain.is_mine()) {
+            const size_t first = w - static_cast<size_t>(p - s->start) / (kBlockAlignment * 64);
+            if (const size_t words = first <= w ? take_whole(slot, first, s) : 0; words != 0) {
+              sum.blocks += s->carved;
+              sum.bytes += size_t{s->carved} * s->size;
+              sum.weight += size_t{s->carved} * s->size;
+              chain.all();
+              w = first + words - 1;
+              gone = 0;
+              break;
+            }
+          }
         }
         Span* const s = chain.span();
         const bool is_small = s->kind == SpanKind::kSmall;
         const size_t bytes = is_small ? s->size : s->bytes;
         if (!(is_quiet && bytes <= kBlockAlignment * 64) && is_reached(p, bytes)) continue;
+        if (is_kept != nullptr && is_kept(arg, p)) continue;
         ++sum.blocks;
         sum.bytes += bytes;
         sum.weight += weight(bytes);
@@ -275,6 +313,12 @@ Returned return_unreached() {
   chain.finish();
   held_now.fetch_sub(sum.weight, std::memory_order_relaxed);
   return sum;
+}
+
+Returned return_unreached(IsKept is_kept, void* arg) {
+  if (os::is_bare_thread(sys::thread_id())) return give_back(nullptr, is_kept, arg);
+  SlowPath slow;
+  return slow.get() == nullptr ? Returned() : give_back(slow.get(), is_kept, arg);
 }
 
 size_t held_bytes() { return held_now.load(std::memory_order_relaxed); }

@@ -36,6 +36,7 @@
 #include "alloc/base/lock.h"
 #include "alloc/mheap.h"
 #include "alloc/thread.h"
+#include "set_bits.h"
 
 namespace tri::held {
 
@@ -69,8 +70,9 @@ enum class Put : uint8_t {
   kTwice,   // it is held already
   kNoRoom,  // it cannot be held: the caller frees it
 };
-/// Notes that the block at p is held. Any thread.
-[[nodiscard]] inline Put put(const void* p, size_t bytes);
+/// Notes that the block at p is held, after clear(), which is not called if it cannot be. Any thread.
+template <class Clear>
+[[nodiscard]] inline Put put(const void* p, size_t bytes, Clear&& clear);
 /// Whether the block at p is held. Any thread; any p.
 bool is_held(const void* p);
 
@@ -84,7 +86,7 @@ inline void count(size_t bytes);
 inline constexpr size_t kMinPurgedBytes = 128 * 1024;
 constexpr size_t weight(size_t bytes) { return bytes < kMinPurgedBytes ? bytes : bytes / 16; }
 
-// ---- for who looks: one thread at a time, which is of the program (not a collector's)
+// ---- for who looks: one thread at a time, of the program or one of the collector's
 
 /// What the program has freed so far is a candidate from here on; nothing is reached.
 void begin_look();
@@ -104,8 +106,9 @@ struct Returned {
   size_t bytes = 0;
   size_t weight = 0;
 };
-/// Gives the candidates back that are not reached.
-Returned return_unreached();
+/// Gives the candidates back that are not reached. Who has looked in another way says so of each that is not: is_kept(arg, block).
+using IsKept = bool (*)(void* arg, const void* block);
+Returned return_unreached(IsKept is_kept = nullptr, void* arg = nullptr);
 
 /// Sum of the weights of what is held.
 size_t held_bytes();
@@ -138,7 +141,8 @@ struct Place {
         bit(uint64_t{1} << (offset / kBlockAlignment % 64)) {}
 };
 
-inline Put put(const void* p, size_t bytes) {
+template <class Clear>
+[[gnu::always_inline]] inline Put put(const void* p, size_t bytes, Clear&& clear) {
   const size_t offset = reinterpret_cast<uintptr_t>(p) - pagemap::near_base;
   if (TRI_UNLIKELY(offset >= pagemap::near_pages << kPageShift)) return Put::kNoRoom;
   const Place at(offset);
@@ -148,19 +152,21 @@ inline Put put(const void* p, size_t bytes) {
   }
   Word& fresh = slots[at.slot].fresh[at.word];
   const Word& candidates = slots[at.slot].candidates[at.word];
+  // acquire: pairs with the release in begin_look(), so that who finds the one bit gone finds the other.
+  const uint64_t old = fresh.load(std::memory_order_acquire);
+  if (TRI_UNLIKELY(((old | candidates.load(std::memory_order_relaxed)) & at.bit) != 0)) return Put::kTwice;
+  clear();
   if (TRI_LIKELY(__libc_single_threaded)) {
-    const uint64_t old = fresh.load(std::memory_order_relaxed);
-    if (TRI_UNLIKELY(((old | candidates.load(std::memory_order_relaxed)) & at.bit) != 0)) return Put::kTwice;
-    fresh.store(old | at.bit, std::memory_order_relaxed);
+    arch::set_bits_alone(&fresh, at.bit);
     return Put::kDone;
   }
-  // acquire: pairs with the release in begin_look(), so that who finds the one bit gone finds the other.
+  // Of two threads that free a block at once, one is told here.
   if (TRI_UNLIKELY((fresh.fetch_or(at.bit, std::memory_order_acquire) & at.bit) != 0)) return Put::kTwice;
   if (TRI_LIKELY((candidates.load(std::memory_order_relaxed) & at.bit) == 0)) return Put::kDone;
   return put_again(at);
 }
 
-inline void count(size_t bytes) {
+[[gnu::always_inline]] inline void count(size_t bytes) {
   MCache* const mcache = current_mcache();
   if (TRI_UNLIKELY(mcache == &empty_mcache)) return count_all(bytes);
   mcache->held_bytes += bytes;

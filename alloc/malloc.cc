@@ -159,27 +159,43 @@ void deallocate_small(void* p, Span* s) {
   push_own(s, p);
 }
 
-/// Holds a block that the program frees (see held.h), after all checks. False if it cannot be held.
-bool hold(void* p, Span* s) {
-  const bool is_small = s->kind == SpanKind::kSmall;
-  if (is_small) {
-    const uint64_t offset = s->offset_of(p);
-    if (TRI_UNLIKELY(!s->is_block(offset))) return false;
-    if (TRI_UNLIKELY(s->is_link(s->load_link(p)))) return false;
-  } else if ((s->kind != SpanKind::kLarge && s->kind != SpanKind::kHuge) || s->is_collected || p != s->start ||
-             s->place == SpanPlace::kCached) {
-    return false;
-  }
-  const size_t bytes = is_small ? s->size : s->bytes;
-  if (TRI_UNLIKELY(held::is_held(p))) return false;
-  // First: once it is held it may be given back at any time, if nobody sees that this thread still works on it.
-  if (is_small) {
+/// Clears a block: of a few words without a call, which would take longer than the rest of free().
+[[gnu::always_inline]] inline void clear(void* p, size_t bytes) {
+  constexpr size_t kMostInline = 256;
+  if (TRI_UNLIKELY(bytes > kMostInline)) {
     memset(p, 0, bytes);
-  } else if (bytes >= held::kMinPurgedBytes && !os::purge(p, bytes)) {
-    memset(p, 0, bytes);
+    return;
   }
-  // Of two threads that free a block at once, one is told here. This takes no lock, and so goes for signal handlers, too.
-  if (TRI_UNLIKELY(held::put(p, bytes) != held::Put::kDone)) return false;
+  using Pair [[gnu::vector_size(16), gnu::may_alias]] = uint64_t;
+  static_assert(sizeof(Pair) == kBlockAlignment);
+  auto* at = static_cast<Pair*>(p);
+  const Pair* const end = at + bytes / sizeof(Pair);
+  do {
+    *at++ = Pair{};
+    asm("" : "+r"(at));  // or the compiler makes a call of it
+  } while (at != end);
+}
+
+/// Holds a block that the program frees (see held.h), after all checks. False if it cannot be held. It is cleared first: once it is held it may be
+/// given back at any time, if nobody sees that this thread still works on it. This takes no lock, and so goes for signal handlers, too.
+[[gnu::always_inline]] inline bool hold_small(void* p, const Span* s) {
+  if (TRI_UNLIKELY(!s->is_block(s->offset_of(p)))) return false;
+  const uint64_t link = s->load_link(p);
+  if (TRI_UNLIKELY(Span::may_be_link(link)) && s->is_link(link)) return false;
+  const size_t bytes = s->size;
+  if (TRI_UNLIKELY(held::put(p, bytes, [=] { clear(p, bytes); }) != held::Put::kDone)) return false;
+  held::count(bytes);
+  return true;
+}
+
+bool hold_large(void* p, const Span* s) {
+  if ((s->kind != SpanKind::kLarge && s->kind != SpanKind::kHuge) || s->is_collected) return false;
+  if (p != s->start || s->place == SpanPlace::kCached) return false;
+  const size_t bytes = s->bytes;
+  const auto empty = [=] {
+    if (bytes >= held::kMinPurgedBytes && !os::purge(p, bytes)) memset(p, 0, bytes);
+  };
+  if (held::put(p, bytes, empty) != held::Put::kDone) return false;
   held::count(held::weight(bytes));
   return true;
 }
@@ -270,10 +286,8 @@ void* allocate_aligned(size_t n, size_t alignment) {
   return allocate_large(n <= kMaxSmallSize ? kMaxSmallSize + 1 : n, alignment, false);
 }
 
-void deallocate_slow(void* p) {
-  if (p == nullptr) return;
-  Span* const s = pagemap::lookup(p);
-  if (held::is_on() && hold(p, s)) return;
+/// The rest of deallocate_slow(): the block is freed at once, or something is wrong with it.
+[[gnu::cold, gnu::noinline]] static void deallocate_now(void* p, Span* s) {
   switch (s->kind) {
     case SpanKind::kSmall:
       return deallocate_small(p, s);
@@ -285,6 +299,20 @@ void deallocate_slow(void* p) {
     case SpanKind::kNone:
       return deallocate_unknown(p);
   }
+}
+
+/// With TRI=safe every free() comes here. It is not cold like its caller: that would make it small instead of fast.
+[[gnu::noinline]] static void deallocate_held(void* p) {
+  size_t index;
+  Span* const s = pagemap::is_near(p, &index) ? pagemap::near_span(index) : pagemap::far_lookup(p);
+  if (TRI_LIKELY(s->kind == SpanKind::kSmall) ? TRI_LIKELY(hold_small(p, s)) : hold_large(p, s)) return;
+  deallocate_now(p, pagemap::lookup(p));
+}
+
+void deallocate_slow(void* p) {
+  if (p == nullptr) return;
+  if (held::is_on()) return deallocate_held(p);
+  deallocate_now(p, pagemap::lookup(p));
 }
 
 void deallocate_last(Span* s) {

@@ -2,10 +2,14 @@
 //
 // HOW is how the pointer is kept and used. The program does it, then allocates and fills as many blocks as would take the freed one again if it could be had. It ends with 0 if none did and
 // the freed block is as the misuse left it; with 1 if something else was seen.
+#include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -141,6 +145,101 @@ bool by_way_of_another() {
   return churn(&global) || reinterpret_cast<Node*>(global)->next != nullptr;
 }
 
+// ---- what goes on while somebody looks
+
+struct Block {
+  unsigned char* bytes = nullptr;
+  size_t size = 0;
+};
+
+/// Blocks that come and go, each with contents of its own. True if one has changed.
+bool shuffle(std::vector<Block>* blocks, unsigned* random, int steps) {
+  for (int i = 0; i < steps; ++i) {
+    *random = *random * 1664525 + 1013904223;
+    Block& b = (*blocks)[*random >> 8 & 255];
+    for (size_t k = 0; k < b.size; ++k) {
+      if (b.bytes[k] != static_cast<unsigned char>(b.size)) return true;
+    }
+    free(b.bytes);
+    b.size = *random >> 16 & 1023;
+    b.bytes = static_cast<unsigned char*>(malloc(b.size));
+    memset(b.bytes, static_cast<int>(b.size), b.size);
+  }
+  return false;
+}
+
+/// Forks again and again, while threads allocate, free and so look; each child goes on for a while, and looks.
+bool while_it_forks() {
+  static std::atomic<bool> over{false};
+  static std::atomic<bool> bad{false};
+  pthread_t threads[2];
+  static char seeds[2];
+  for (pthread_t& t : threads) {
+    pthread_create(
+        &t, nullptr,
+        [](void* seed) -> void* {
+          std::vector<Block> blocks(256);
+          auto random = static_cast<unsigned>(reinterpret_cast<uintptr_t>(seed)) + 1;
+          while (!over) bad = shuffle(&blocks, &random, 100) || bad;
+          return nullptr;
+        },
+        &seeds[&t - threads]);
+  }
+  const char* const wanted = getenv("FORKS");
+  std::vector<Block> blocks(256);
+  unsigned random = 1;
+  for (int i = wanted == nullptr ? 150 : atoi(wanted); i > 0; --i) {
+    bad = shuffle(&blocks, &random, 50) || bad;
+    const pid_t child = fork();
+    if (child == 0) _exit(shuffle(&blocks, &random, i % 16 == 0 ? 3000 : 100) ? 1 : 0);
+    int status = -1;
+    if (waitpid(child, &status, 0) != child || status != 0) bad = true;
+  }
+  over = true;
+  for (pthread_t t : threads) pthread_join(t, nullptr);
+  return bad;
+}
+
+void* volatile of_the_handler;
+volatile sig_atomic_t handled;
+
+/// A handler frees, and looks, wherever the program is.
+bool in_signal_handlers() {
+  struct sigaction action = {};
+  action.sa_handler = [](int) {
+    free(of_the_handler);
+    of_the_handler = nullptr;
+    handled = handled + 1;
+  };
+  sigaction(SIGALRM, &action, nullptr);
+  const itimerval often = {{0, 300}, {0, 300}};
+  setitimer(ITIMER_REAL, &often, nullptr);
+  std::vector<Block> blocks(256);
+  unsigned random = 7;
+  bool bad = false;
+  while (handled < 2000 && !bad) {
+    bad = shuffle(&blocks, &random, 20);
+    if (of_the_handler == nullptr) of_the_handler = malloc(40'000);
+  }
+  const itimerval never = {};
+  setitimer(ITIMER_REAL, &never, nullptr);
+  return bad;
+}
+
+/// Neither malloc_trim() nor who asks for its size gives it away.
+bool by_calls() {
+  global = make_and_free();
+  malloc_trim(0);
+  const bool same_size = malloc_usable_size(global) >= kBytes;
+  return churn(&global) || !same_size || !is_all(global, 0);
+}
+
+bool again() {
+  global = make_and_free();
+  global = static_cast<char*>(realloc(global, 2 * kBytes));
+  return true;
+}
+
 bool twice() {
   global = make_and_free();
   memset(global, 'w', kBytes);
@@ -161,6 +260,10 @@ constexpr Way kWays[] = {{"read", read},
                          {"register", in_a_register},
                          {"thread", in_another_thread},
                          {"chain", by_way_of_another},
+                         {"forks", while_it_forks},
+                         {"signals", in_signal_handlers},
+                         {"calls", by_calls},
+                         {"realloc", again},
                          {"twice", twice}};
 
 }  // namespace
