@@ -29,6 +29,7 @@
 #ifndef TRI_GC_DIRTY_H
 #define TRI_GC_DIRTY_H
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -101,8 +102,13 @@ class DirtyPages {
 
   /// Takes in what was mapped since. 0; 1: nothing is mapped there; or an error.
   int renew(uintptr_t begin, uintptr_t end);
+  // What a page table describes.
+  static constexpr uintptr_t kTableBytes = uintptr_t{2} << 20;
+
   /// The next runs from *at on, which moves behind what was looked at; protected again, or not. Their number, or an error.
   long take(uintptr_t* at, uintptr_t end, bool protect, Run* out);
+  /// Moves *at to the first page that may have been written. 0, or an error.
+  int skip_clean(uintptr_t* at, uintptr_t end);
   template <class Fn>
   int each_run(uintptr_t begin, uintptr_t end, bool protect, Fn&& fn) {
     begin = align_down(begin, os::page_size());
@@ -111,9 +117,12 @@ class DirtyPages {
     if (error != 0) return error < 0 ? error : 0;
     Run runs[kRuns];
     for (uintptr_t at = begin; at < end;) {
-      const long n = take(&at, end, protect, runs);
-      if (n < 0) return static_cast<int>(n);
-      for (long i = 0; i < n; ++i) fn(runs[i].begin, runs[i].end, (runs[i].categories & kPresent) != 0);
+      if (const int failed = skip_clean(&at, end); failed != 0) return failed;
+      for (const uintptr_t stop = std::min(end, align_down(at, kTableBytes) + kTableBytes); at < stop;) {
+        const long n = take(&at, stop, protect, runs);
+        if (n < 0) return static_cast<int>(n);
+        for (long i = 0; i < n; ++i) fn(runs[i].begin, runs[i].end, (runs[i].categories & kPresent) != 0);
+      }
     }
     return 0;
   }

@@ -361,7 +361,7 @@ TEST_F(DirtyTest, EveryRefusalIsAnErrorAndLeavesNothingOpen) {
     }
     EXPECT_EQ(error, -EPERM) << calls;
   }
-  EXPECT_EQ(calls, 9);
+  EXPECT_EQ(calls, 10);
 }
 
 }  // namespace

@@ -4,7 +4,8 @@
 //
 // Each activity (sched/work.h) has workers that do round after round of it: goroutines, and a plain thread. Phases of a second or so let all of
 // them run, or a few, or one, so that processors, keepers and sysmon go to sleep and are woken again; the number of processors
-// changes all the time. A plain thread watches: a worker that may run and finishes no round for `patience` seconds is a hang. It
+// changes all the time. A plain thread watches: a worker that may run and finishes no round while the process computes for `patience` seconds is a
+// hang, as is one that finishes none for ten times as long while it hardly computes. The watch
 // then tells what all tasks do, and aborts. It also looks at what the process holds, which must not grow.
 #include <dirent.h>
 #include <sys/resource.h>
@@ -61,9 +62,10 @@ struct Worker {
   bool is_thread = false;
   std::atomic<uint64_t> rounds{0};
   std::atomic<bool> ended{false};
-  // The watchdog's: what it saw last, and how long ago.
+  // The watchdog's: what it saw last, and how long ago, by both clocks.
   uint64_t seen = 0;
-  long still = 0;
+  double still = 0;
+  double still_computing = 0;
 };
 
 std::vector<std::unique_ptr<Worker>> g_workers;
@@ -175,28 +177,44 @@ void expect_no_growth(const Holdings& first, const Holdings& last) {
 
 // ---- the watch --------------------------------------------------------------------------------------------------
 
+double seconds_by(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
+}
+
 void watch(long seconds, long patience) {
   Holdings first;
   Holdings last;
+  double at = seconds_by(CLOCK_MONOTONIC);
+  double computed = seconds_by(CLOCK_PROCESS_CPUTIME_ID);
   const long early = std::min(60L, seconds / 3);
-  long overtime = 0;
+  double overtime = 0;
   for (long second = 0;; ++second) {
     nap(1000);
+    const double passed = seconds_by(CLOCK_MONOTONIC) - at;
+    // A round may take hundreds of turns of all tasks. On a machine with others, that is a matter of the share that we get: so all of its
+    // processors for a second are a second of computing.
+    const double used = seconds_by(CLOCK_PROCESS_CPUTIME_ID) - computed;
+    const double worked = used / static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN));
+    at += passed;
+    computed += used;
     bool all_ended = true;
     for (const auto& w : g_workers) {
       all_ended = all_ended && w->ended;
       const uint64_t rounds = w->rounds;
       const bool moves = rounds != w->seen || w->ended || (!may_run(*w) && !g_stop);
       w->seen = rounds;
-      w->still = moves ? 0 : w->still + 1;
-      if (w->still < patience) continue;
-      char text[128];
-      (void)snprintf(text, sizeof text, "no progress of %s (%s) for %ld seconds", w->activity->name,
-                     w->is_thread ? "thread" : "goroutine", w->still);
+      w->still = moves ? 0 : w->still + passed;
+      w->still_computing = moves ? 0 : w->still_computing + worked;
+      if (w->still_computing < static_cast<double>(patience) && w->still < 10 * static_cast<double>(patience)) continue;
+      char text[160];
+      (void)snprintf(text, sizeof text, "no progress of %s (%s) for %.0f seconds, %.0f of computing", w->activity->name,
+                     w->is_thread ? "thread" : "goroutine", w->still, w->still_computing);
       give_up(text);
     }
     if (all_ended) break;
-    if (g_stop && ++overtime > 3 * patience) give_up("the rest does not end");
+    if (g_stop && (overtime += worked) > 3 * static_cast<double>(patience)) give_up("the rest does not end");
     if (second < early) first.raise(holdings());
     if (second >= 2 * early && second < seconds) last.raise(holdings());
     if (second + 1 >= seconds) {

@@ -188,6 +188,21 @@ void DirtyPages::unwatch(uintptr_t begin, uintptr_t end) {
   control(faults_.fd, kUffdUnregister, &range);
 }
 
+// The kernel answers this question, and no other, from the page tables alone; for any that has to do with what a page is, it looks at the
+// page's own record as well, which is a cache line for each: twice the time for a heap that is mostly clean. Pages that are not there
+// count as written here.
+int DirtyPages::skip_clean(uintptr_t* at, uintptr_t end) {
+  Run run;
+  ScanArg arg = scan_of(*at, end);
+  arg.vec = reinterpret_cast<uint64_t>(&run);
+  arg.vec_len = 1;
+  arg.max_pages = 1;
+  const long n = control(pages_.fd, kPagemapScan, &arg);
+  if (n < 0) return static_cast<int>(n);
+  *at = n > 0 ? run.begin : end;
+  return 0;
+}
+
 long DirtyPages::take(uintptr_t* at, uintptr_t end, bool protect, Run* out) {
   ScanArg arg = scan_of(*at, end);
   arg.flags = protect ? kProtectMatching : 0;
