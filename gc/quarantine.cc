@@ -51,6 +51,7 @@ struct Look {
   int64_t stop_ns = 0;  // the longest
   size_t heap_bytes = 0;
   size_t root_bytes = 0;
+  size_t candidates = 0;  // what was held at the beginning, by its weight
   held::Returned returned;
 };
 
@@ -74,6 +75,7 @@ int read_all(uintptr_t sp, Look* out) {
 
 int look_from(uintptr_t sp, Look* out) {
   held::begin_look();
+  out->candidates = held::held_bytes();
   const bool alone = is_alone();
   const int64_t before = now();
   if (!alone) {
@@ -102,13 +104,13 @@ constinit bool thread_is_known = false;
 // A stop to read so much takes some ten milliseconds. Below it, what watching the pages that the program writes to costs is more than it spares.
 constexpr size_t kMostInOneStop = size_t{64} << 20;
 
-void set_trigger(size_t read_bytes) {
+/// `kept`: of what is held, what the look could not give back. All else will be looked at for the first time.
+void set_trigger(size_t read_bytes, size_t kept) {
   last_read = read_bytes;
   const size_t share = read_bytes / kShare;
   const size_t more = share > least ? share : least;
-  const size_t held = held::held_bytes();
-  bound.store(held + 2 * more, std::memory_order_relaxed);
-  held::set_trigger(held + more);
+  bound.store(kept + 2 * more, std::memory_order_relaxed);
+  held::set_trigger(kept + more);
 }
 
 /// Who frees while another thread looks goes on, but not without end: threads that free faster than one can look would fill the memory.
@@ -142,7 +144,7 @@ void say(const Look& l, int error, int64_t ns) {
 
 Totals totals() { return sums; }
 
-void start() { set_trigger(0); }
+void start() { set_trigger(0, 0); }
 
 namespace {
 
@@ -159,7 +161,8 @@ void finish(const Look& l, int error, int64_t before) {
   adapt(l.stop_ns, before, end);
   // What has just been given back is no part of the program's memory: counting it would let the bound follow what it bounds.
   const size_t read = l.heap_bytes + l.root_bytes;
-  set_trigger(l.beside || read < l.returned.weight ? read : read - l.returned.weight);
+  set_trigger(l.beside || read < l.returned.weight ? read : read - l.returned.weight,
+              l.candidates < l.returned.weight ? 0 : l.candidates - l.returned.weight);
   if (trace.load(std::memory_order_relaxed)) say(l, error, ns);
   looking.store(0, std::memory_order_release);
   sys::futex_wake(&looking, INT32_MAX);
@@ -168,6 +171,7 @@ void finish(const Look& l, int error, int64_t before) {
 /// A look by marking, in a cycle of the collector's (cycle.h): what the marks do not reach goes back.
 int mark_beside(Look* out) {
   held::begin_look();
+  out->candidates = held::held_bytes();
   CycleOptions options;
   options.verify = kVerify;
   Cycle cycle(options);
