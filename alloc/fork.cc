@@ -11,6 +11,7 @@
 // emergency area) until it execs or exits, which is all that POSIX grants it.
 #include "alloc/base/sys.h"
 #include "alloc/collected.h"
+#include "alloc/held.h"
 #include "alloc/mcentral.h"
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
@@ -39,10 +40,12 @@ template <class Fn>
 void each_lock(size_t collected, Fn&& fn) {
   for (size_t i = 0; i < collected; ++i) {
     auto* const lock = reinterpret_cast<char*>(collected_hooks.locks) + i * collected_hooks.stride;
-    fn(kSizeClasses + 3 + i, *reinterpret_cast<Lock*>(lock));
+    fn(kSizeClasses + 6 + i, *reinterpret_cast<Lock*>(lock));
   }
   size_t i = 0;
   fn(i++, thread_list.lock());
+  // Else a block might be on its free list in the child, and held as well, since the kernel copies page by page.
+  fn(i++, held::lock());
   for (MCentral& central : mcentral) fn(i++, central.lock());
   fn(i++, sampler::lock());
   fn(i++, sites::lock());

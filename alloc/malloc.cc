@@ -5,8 +5,10 @@
 
 #include "alloc/collected.h"
 #include "alloc/emergency.h"
+#include "alloc/held.h"
 #include "alloc/mheap.h"
 #include "alloc/misuse.h"
+#include "alloc/os/os.h"
 #include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 
@@ -83,17 +85,26 @@ void* allocate_large(size_t n, size_t alignment, bool zeroed) {
   return s->start;
 }
 
-void deallocate_large(void* p, Span* s, Operation operation) {
-  if (p != s->start) return misuse::not_a_block(p, s, operation);
-  if (s->place == SpanPlace::kCached) return misuse::freed_twice(p, s, operation);
+/// True if p is a large block that is in use; says what is wrong otherwise.
+bool check_large(const void* p, const Span* s, Operation operation) {
+  if (p != s->start) {
+    misuse::not_a_block(p, s, operation);
+    return false;
+  }
+  if (s->place == SpanPlace::kCached || held::is_held(p)) {
+    misuse::freed_twice(p, s, operation);
+    return false;
+  }
+  return true;
+}
+
+void deallocate_large(void* p, Span* s) {
+  if (!check_large(p, s, Operation::kFree)) return;
   {
     SlowPath slow;
     MCache* const mcache = slow.get();
     if (slow.reentered()) return;
-    const bool is_kept = s->kind == SpanKind::kHuge
-                             ? scavenger::half_life() != scavenger::kPurgeNow && heap.keep_huge(s)
-                             : mcache != nullptr && mcache->large.put(s, mcache);
-    if (!is_kept) heap.free(s);
+    free_large(s, mcache);
   }
   scavenger::poll();
 }
@@ -115,7 +126,7 @@ bool check_small(void* p, Span* s, Operation operation) {
   }
   // A word that decodes to an offset was put there by us: chance makes one in 2^47.
   const uint64_t link = s->load_link(p);
-  if (kChecks && s->is_link(link)) {
+  if (kChecks && (s->is_link(link) || held::is_held(p))) {
     misuse::freed_twice(p, s, operation);
     return false;
   }
@@ -148,6 +159,47 @@ void deallocate_small(void* p, Span* s) {
   push_own(s, p);
 }
 
+/// Clears a block: of a few words without a call, which would take longer than the rest of free().
+[[gnu::always_inline]] inline void clear(void* p, size_t bytes) {
+  constexpr size_t kMostInline = 256;
+  if (TRI_UNLIKELY(bytes > kMostInline)) {
+    memset(p, 0, bytes);
+    return;
+  }
+  using Pair [[gnu::vector_size(16), gnu::may_alias]] = uint64_t;
+  static_assert(sizeof(Pair) == kBlockAlignment);
+  auto* at = static_cast<Pair*>(p);
+  const Pair* const end = at + bytes / sizeof(Pair);
+  do {
+    *at++ = Pair{};
+    asm("" : "+r"(at));  // or the compiler makes a call of it
+  } while (at != end);
+}
+
+/// Holds a block that the program frees (see held.h), after all checks. False if it cannot be held. It is cleared first: once it is held it may be
+/// given back at any time, if nobody sees that this thread still works on it. This takes no lock, and so goes for signal handlers, too.
+[[gnu::always_inline]] inline bool hold_small(void* p, const Span* s) {
+  if (TRI_UNLIKELY(!s->is_block(s->offset_of(p)))) return false;
+  const uint64_t link = s->load_link(p);
+  if (TRI_UNLIKELY(Span::may_be_link(link)) && s->is_link(link)) return false;
+  const size_t bytes = s->size;
+  if (TRI_UNLIKELY(held::put(p, bytes, [=] { clear(p, bytes); }) != held::Put::kDone)) return false;
+  held::count(bytes);
+  return true;
+}
+
+bool hold_large(void* p, const Span* s) {
+  if ((s->kind != SpanKind::kLarge && s->kind != SpanKind::kHuge) || s->is_collected) return false;
+  if (p != s->start || s->place == SpanPlace::kCached) return false;
+  const size_t bytes = s->bytes;
+  const auto empty = [=] {
+    if (bytes >= held::kMinPurgedBytes && !os::purge(p, bytes)) memset(p, 0, bytes);
+  };
+  if (held::put(p, bytes, empty) != held::Put::kDone) return false;
+  held::count(held::weight(bytes));
+  return true;
+}
+
 void deallocate_unknown(void* p) {
   if (emergency::owns(p)) return;
   if (!misuse::is_foreign(p, Operation::kFree)) return;
@@ -163,14 +215,7 @@ void* move_block(void* p, size_t old_size, size_t n) {
 }
 
 void* reallocate_large(void* p, Span* s, size_t n) {
-  if (p != s->start) {
-    misuse::not_a_block(p, s, Operation::kRealloc);
-    return nullptr;
-  }
-  if (s->place == SpanPlace::kCached) {
-    misuse::freed_twice(p, s, Operation::kRealloc);
-    return nullptr;
-  }
+  if (!check_large(p, s, Operation::kRealloc)) return nullptr;
   if (n <= kMaxSmallSize) return move_block(p, s->bytes, n);
   // A block that shrinks gives its pages back; one that crosses to the other kind moves.
   if (n > PTRDIFF_MAX) return nullptr;
@@ -209,6 +254,12 @@ void* reallocate_large(void* p, Span* s, size_t n) {
 
 }  // namespace
 
+void free_large(Span* s, MCache* mcache) {
+  const bool is_kept = s->kind == SpanKind::kHuge ? scavenger::half_life() != scavenger::kPurgeNow && heap.keep_huge(s)
+                                                  : mcache != nullptr && mcache->large.put(s, mcache);
+  if (!is_kept) heap.free(s);
+}
+
 void* allocate(size_t n) { return allocate_inline(n); }
 void deallocate(void* p) { deallocate_inline(p); }
 void deallocate_sized(void* p, size_t n) { deallocate_sized_inline(p, n); }
@@ -235,20 +286,33 @@ void* allocate_aligned(size_t n, size_t alignment) {
   return allocate_large(n <= kMaxSmallSize ? kMaxSmallSize + 1 : n, alignment, false);
 }
 
-void deallocate_slow(void* p) {
-  if (p == nullptr) return;
-  Span* const s = pagemap::lookup(p);
+/// The rest of deallocate_slow(): the block is freed at once, or something is wrong with it.
+[[gnu::cold, gnu::noinline]] static void deallocate_now(void* p, Span* s) {
   switch (s->kind) {
     case SpanKind::kSmall:
       return deallocate_small(p, s);
     case SpanKind::kLarge:
     case SpanKind::kHuge:
-      return s->is_collected ? collected_hooks.free(p, s) : deallocate_large(p, s, Operation::kFree);
+      return s->is_collected ? collected_hooks.free(p, s) : deallocate_large(p, s);
     case SpanKind::kCollected:
       return collected_hooks.free(p, s);
     case SpanKind::kNone:
       return deallocate_unknown(p);
   }
+}
+
+/// With TRI=safe every free() comes here. It is not cold like its caller: that would make it small instead of fast.
+[[gnu::noinline]] static void deallocate_held(void* p) {
+  size_t index;
+  Span* const s = pagemap::is_near(p, &index) ? pagemap::near_span(index) : pagemap::far_lookup(p);
+  if (TRI_LIKELY(s->kind == SpanKind::kSmall) ? TRI_LIKELY(hold_small(p, s)) : hold_large(p, s)) return;
+  deallocate_now(p, pagemap::lookup(p));
+}
+
+void deallocate_slow(void* p) {
+  if (p == nullptr) return;
+  if (held::is_on()) return deallocate_held(p);
+  deallocate_now(p, pagemap::lookup(p));
 }
 
 void deallocate_last(Span* s) {

@@ -63,6 +63,9 @@ size_t good_size(size_t n);
 /// The start of the block that p points into, or null. The block may be free.
 void* block_start(const void* p);
 
+/// Gives the span of a large block that was freed back: to the thread's cache (null: it has none), or to the heap. In a slow path.
+void free_large(Span* s, MCache* mcache);
+
 /// What becomes of a pointer that is not ours (misuse.h): the next allocator's functions, set by shim; may be null.
 struct NextAllocator {
   void (*free)(void*);

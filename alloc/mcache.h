@@ -55,6 +55,7 @@ struct alignas(128) MCache {
   RemoteBatches remote;
   LargeCache large;
   PageCache pages;
+  size_t held_bytes = 0;  // freed, and not counted yet: see held.h
   // Bytes of the spans on notify. Any thread adds; the owner clears.
   std::atomic<size_t> uncollected{0};
   // Spans of ours that other threads freed to. Any thread pushes; the owner takes.

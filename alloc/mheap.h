@@ -175,6 +175,11 @@ extern constinit MHeap heap;
 template <class Fn>
 void MHeap::each_span_of(const Arena* arena, Fn&& fn) {
   for (size_t page = 0; page < kArenaPages;) {
+    // What is not committed has no span, but for huge blocks; most of a small heap's only arena.
+    if (!arena->committed.test(page)) {
+      page = arena->committed.find(true, page, kArenaPages);
+      continue;
+    }
     // A span's first page may be without an entry while nothing is carved; such a span holds no block.
     Span* const s = pagemap::lookup(arena->address(page));
     // A huge block may lie where the slot has pages that are not the heap's; it has its own list.

@@ -56,21 +56,19 @@ void drain_notify(MCache& mcache) {
   }
 }
 
-void RemoteBatches::post(Batch& batch) {
-  Span* const s = batch.span;
-  batch.span = nullptr;
+void post_chain(Span* s, uint32_t head, uint32_t tail, uint32_t posted) {
   for (;;) {
     MCache* const owner = s->owner.load(std::memory_order_acquire);
     if (owner == nullptr) {
-      if (mcentral[s->size_class].free_chain(s, RemoteChain::make(batch.head, batch.tail, batch.count))) return;
+      if (mcentral[s->size_class].free_chain(s, RemoteChain::make(head, tail, posted))) return;
       continue;
     }
     const bool sleeps = owner->uncollected.load(std::memory_order_relaxed) > kMaxUncollected;
     RemoteChain chain = s->remote.load(std::memory_order_relaxed);
     for (;;) {
-      s->store_link(s->block_at(batch.tail), chain.head());
-      const uint32_t count = chain.count + batch.count;
-      const RemoteChain longer = RemoteChain::make(batch.head, chain.count == 0 ? batch.tail : chain.tail(), count);
+      s->store_link(s->block_at(tail), chain.head());
+      const uint32_t count = chain.count + posted;
+      const RemoteChain longer = RemoteChain::make(head, chain.count == 0 ? tail : chain.tail(), count);
       if (TRI_UNLIKELY(sleeps) && count == s->capacity()) {
         if (heap.hollow_out(s, chain)) break;
         chain = s->remote.load(std::memory_order_relaxed);
@@ -83,6 +81,12 @@ void RemoteBatches::post(Batch& batch) {
     if (chain.count == 0) notify(owner, s);
     return;
   }
+}
+
+void RemoteBatches::post(Batch& batch) {
+  Span* const s = batch.span;
+  batch.span = nullptr;
+  post_chain(s, batch.head, batch.tail, batch.count);
 }
 
 void RemoteBatches::add(Span* s, uint64_t offset) {

@@ -43,6 +43,10 @@ class RemoteBatches {
   bool any_ = false;
 };
 
+/// Posts a chain of free blocks, from offset `head` to `tail`, linked but for the last, to their span, whoever owns it: also the caller, who finds it at
+/// a refill.
+void post_chain(Span* s, uint32_t head, uint32_t tail, uint32_t count);
+
 /// Takes in what other threads freed to this thread's spans.
 void drain_notify(MCache& mcache);
 

@@ -49,8 +49,11 @@ bool Span::carve() {
   while (last + size <= limit() && static_cast<size_t>(block_at(last + size) - start) < pages_after * kPageSize) {
     last += size;
   }
-  pagemap::set(start + mapped_pages * kPageSize, pages_after - mapped_pages, this);
-  mapped_pages = static_cast<uint16_t>(pages_after);
+  // Those of a span that was reset are there already.
+  if (pages_after > mapped_pages) {
+    pagemap::set(start + mapped_pages * kPageSize, pages_after - mapped_pages, this);
+    mapped_pages = static_cast<uint16_t>(pages_after);
+  }
 
   // In order of address: the kernel and the hardware both like it.
   for (uint64_t offset = first; offset < last; offset += size) store_link(block_at(offset), offset + size);

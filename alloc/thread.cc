@@ -5,6 +5,7 @@
 
 #include "alloc/base/lock.h"
 #include "alloc/collected.h"
+#include "alloc/held.h"
 #include "alloc/mheap.h"
 #include "alloc/persistent.h"
 #include "alloc/thread_list.h"
@@ -90,7 +91,7 @@ MCache* attach() {
   const Life before = tls_life;
   tls_life = Life::kChanging;
   Thread* t = nullptr;
-  if (early_thread != nullptr && early_thread->mcache.owner_tp == arch::thread_pointer()) {
+  if (early_thread != nullptr && (early_thread->mcache.owner_tp & ~uintptr_t{1}) == arch::thread_pointer()) {
     t = early_thread;
     early_thread = nullptr;
   } else if (heap.init()) {
@@ -100,7 +101,7 @@ MCache* attach() {
     tls_life = before;
     return nullptr;
   }
-  t->mcache.owner_tp = arch::thread_pointer();
+  t->mcache.owner_tp = arch::thread_pointer() | held::owner_mark;
   tls_mcache = &t->mcache;
   tls_life = Life::kAttached;
   if (before == Life::kBeforeTls) {

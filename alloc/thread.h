@@ -32,7 +32,7 @@ class ForkLocks {
 
  private:
   bool interrupted_ = false;
-  bool taken_[CollectedHooks::kMostLocks + kSizeClasses + 5] = {};
+  bool taken_[CollectedHooks::kMostLocks + kSizeClasses + 6] = {};
 };
 
 struct Thread {

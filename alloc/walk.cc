@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "alloc/collected.h"
+#include "alloc/held.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
 
@@ -37,7 +38,7 @@ int walk_collected(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
 
 int walk_span(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
   if (s->kind == SpanKind::kLarge || s->kind == SpanKind::kHuge) {
-    return s->place == SpanPlace::kCached ? 0 : fn(s->start, s->bytes, arg);
+    return s->place == SpanPlace::kCached || held::is_held(s->start) ? 0 : fn(s->start, s->bytes, arg);
   }
   if (s->kind == SpanKind::kCollected) return walk_collected(s, fn, arg);
   if (s->kind != SpanKind::kSmall) return 0;
@@ -50,7 +51,7 @@ int walk_span(const Span* s, int (*fn)(void*, size_t, void*), void* arg) {
     char* const block = s->block_at(uint64_t{i + 1} * s->size);
     // A block on its way to its owner, in some thread's batch, carries a link.
     const uint64_t link = s->load_link(block);
-    if (s->is_link(link)) continue;
+    if (s->is_link(link) || held::is_held(block)) continue;
     if (const int result = fn(block, s->size, arg)) return result;
   }
   return 0;

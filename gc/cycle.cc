@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "alloc/base/print.h"
+#include "alloc/base/sys.h"
 #include "alloc/os/os.h"
 #include "alloc/thread.h"
 #include "gc/memory_map.h"
@@ -33,6 +34,9 @@ constexpr size_t kMostCopies = 16384;
 constexpr size_t kPagesTaken = 16;
 // While protection is taken back, page faults of the program wait: 0.6 ms for so much.
 constexpr size_t kUnwatchBytes = size_t{64} << 20;
+
+// How often who waits for another's cycle to end looks.
+constexpr int64_t kTurn = 1'000'000;
 
 constinit std::atomic<Cycle*> running{nullptr};
 
@@ -173,10 +177,15 @@ int Cycle::list_others(const Roots& roots) {
 
 int Cycle::run(const CycleClient& client, uintptr_t own_sp) {
   if (own_sp != 0 && in_slow_path()) return -EAGAIN;
-  Cycle* free = nullptr;
   // acquire: what the last one left is there.
-  if (!running.compare_exchange_strong(free, this, std::memory_order_acquire, std::memory_order_relaxed))
-    return -EAGAIN;
+  for (Cycle* free = nullptr;
+       !running.compare_exchange_strong(free, this, std::memory_order_acquire, std::memory_order_relaxed);
+       free = nullptr) {
+    if (own_sp != 0) return -EAGAIN;
+    // Two modes have a thread each, and nothing else to do.
+    constexpr uint32_t kNever = 0;
+    sys::futex_wait(&kNever, kNever, kTurn);
+  }
   int error = -EOPNOTSUPP;
   if (options_.concurrent) {
     // Where addresses may run short they are not kept.

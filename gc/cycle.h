@@ -21,7 +21,7 @@
 //
 // One cycle at a time in a process. It runs on the thread that calls run(), which may be one of the collector's own (worker.h).
 //
-// See gc.h for the overview. Used by: gc.
+// See gc.h for the overview. Used by: gc, quarantine.
 #ifndef TRI_GC_CYCLE_H
 #define TRI_GC_CYCLE_H
 
@@ -82,7 +82,7 @@ class Cycle {
   Cycle(const Cycle&) = delete;
   Cycle& operator=(const Cycle&) = delete;
 
-  /// All of it. 0, or nothing is known: -EAGAIN: another cycle runs, or the caller interrupted the allocator; -EBUSY: a thread could not be stopped, and may hold anything; -ENOMEM: no memory for the tables; the errors of stop_world()
+  /// All of it. 0, or nothing is known: -EAGAIN: another cycle runs, which a thread of the collector's waits for, or the caller interrupted the allocator; -EBUSY: a thread could not be stopped, and may hold anything; -ENOMEM: no memory for the tables; the errors of stop_world()
   /// and Roots::find(). own_sp: of below_program(), or 0 for one of the collector's threads. Once.
   [[nodiscard]] int run(const CycleClient& client, uintptr_t own_sp);
   /// With the marks of run(), until end().

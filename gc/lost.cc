@@ -5,6 +5,7 @@
 #include <bit>
 #include <cerrno>
 
+#include "alloc/held.h"
 #include "alloc/mheap.h"
 #include "alloc/os/os.h"
 #include "gc/own_map.h"
@@ -389,7 +390,7 @@ void LostBlocks::mark_targets(size_t piece) {
     for (; lost != 0; lost &= lost - 1) {
       const auto i = static_cast<unsigned>(std::countr_zero(lost));
       char* const block = b.at(i);
-      if (s->is_collected || (s->kind == SpanKind::kSmall && s->is_link(s->load_link(block)))) {
+      if (s->is_collected || held::is_held(block) || (s->kind == SpanKind::kSmall && s->is_link(s->load_link(block)))) {
         m.marks.fetch_or(uint64_t{1} << i, std::memory_order_relaxed);
         continue;
       }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/syscall.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
@@ -18,6 +19,9 @@ namespace tri::gc {
 namespace {
 
 using arch::system_call;
+
+// Mappings of most programs.
+constinit std::atomic<size_t> expected{120};
 
 // ---- /proc/self/maps
 
@@ -62,21 +66,30 @@ long read_at(int fd, void* to, size_t bytes, uint64_t offset) {
 // ---- mappings -----------------------------------------------------------------------------------------------------
 
 int MemoryMap::read() {
-  release();
-  size_t lines = 0;
-  {
-    LineReader maps("/proc/self/maps");
-    if (!maps.is_open()) return maps.error();
-    while (maps.next() != nullptr) ++lines;
+  // As many as the last time, and some more: the file is slow to read, and seldom read twice.
+  for (size_t room = expected.load(std::memory_order_relaxed);;) {
+    release();
+    const long lines = read_once(room);
+    if (lines < 0) return static_cast<int>(lines);
+    const size_t n = static_cast<size_t>(lines) + 1;  // this very mapping may divide one
+    if (n <= room) return 0;
+    room = n + n / 8 + 16;
+    expected.store(room, std::memory_order_relaxed);
   }
-  const size_t room = lines + 16;  // this very mapping, and what it may divide
+}
+
+/// The number of lines; not all are kept if there are more than room for.
+long MemoryMap::read_once(size_t room) {
+  LineReader maps("/proc/self/maps");
+  if (!maps.is_open()) return maps.error();
   bytes_ = align_up(room * sizeof(Mapping), os::page_size());
   mappings_ = static_cast<Mapping*>(map_own(bytes_, os::page_size()));
   if (mappings_ == nullptr) return -ENOMEM;
   const auto own = reinterpret_cast<uintptr_t>(mappings_);
-  LineReader maps("/proc/self/maps");
+  long lines = 0;
   while (const char* line = maps.next()) {
     Mapping m;
+    ++lines;
     if (!parse(line, &m) || count_ + 1 >= room) continue;
     if (!m.contains(own)) {
       mappings_[count_++] = m;
@@ -88,7 +101,7 @@ int MemoryMap::read() {
     if (below.begin < below.end) mappings_[count_++] = below;
     if (m.begin < m.end) mappings_[count_++] = m;
   }
-  return 0;
+  return lines;
 }
 
 void MemoryMap::release() {
@@ -120,18 +133,24 @@ bool PageReader::next_run(const Mapping& m, uintptr_t* at, uintptr_t end, Run* o
 }
 
 bool PageReader::next_scanned(const Mapping& m, uintptr_t* at, uintptr_t end, Run* out) {
-  PageRegion region;
-  ScanArg arg = scan_of(*at, end);
-  arg.vec = reinterpret_cast<uint64_t>(&region);
-  arg.vec_len = 1;
-  arg.category_inverted = arg.category_mask = m.shared ? kPageIsZero : kPageIsZero | kPageIsFile;
-  arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
-  arg.return_mask = kPageIsPresent;
-  const long n = system_call(SYS_ioctl, pages_, static_cast<long>(kPagemapScan), reinterpret_cast<long>(&arg));
-  can_scan_ = n >= 0;
-  if (n <= 0) return false;
-  *at = region.end;
-  *out = {region.start, region.end, (region.categories & kPageIsPresent) != 0};
+  if (next_found_ == found_) {
+    if (all_found_) return false;
+    ScanArg arg = scan_of(*at, end);
+    arg.vec = reinterpret_cast<uint64_t>(runs_);
+    arg.vec_len = kFoundAtOnce;
+    arg.category_inverted = arg.category_mask = m.shared ? kPageIsZero : kPageIsZero | kPageIsFile;
+    arg.category_anyof_mask = kPageIsPresent | kPageIsSwapped;
+    arg.return_mask = kPageIsPresent;
+    const long n = system_call(SYS_ioctl, pages_, static_cast<long>(kPagemapScan), reinterpret_cast<long>(&arg));
+    can_scan_ = n >= 0;
+    if (n <= 0) return false;
+    next_found_ = 0;
+    found_ = static_cast<size_t>(n);
+    all_found_ = arg.walk_end >= end;
+  }
+  const Found& found = runs_[next_found_++];
+  *at = found.end;
+  *out = {found.begin, found.end, (found.categories & kPageIsPresent) != 0};
   return true;
 }
 

@@ -42,6 +42,8 @@ class MemoryMap {
   const Mapping* end() const { return mappings_ + count_; }
 
  private:
+  long read_once(size_t room);
+
   Mapping* mappings_ = nullptr;
   size_t count_ = 0;
   size_t bytes_ = 0;
@@ -79,6 +81,8 @@ class PageReader {
   template <class Fn>
   void each_run(const Mapping& m, uintptr_t begin, uintptr_t end, Fn&& fn) {
     const size_t page = os::page_size();
+    next_found_ = found_ = 0;
+    all_found_ = false;
     for (uintptr_t at = align_down(begin, page); at < end;) {
       Run run;
       if (!next_run(m, &at, align_up(end, page), &run)) return;
@@ -109,6 +113,17 @@ class PageReader {
   int pages_ = -1;   // /proc/self/pagemap
   int memory_ = -1;  // /proc/self/mem
   bool can_scan_ = true;
+  // What the kernel found at a time: the call takes as long as some dozens of them.
+  static constexpr size_t kFoundAtOnce = 32;
+  struct Found {  // as PageRegion (pagemap_scan.h)
+    uint64_t begin;
+    uint64_t end;
+    uint64_t categories;
+  };
+  Found runs_[kFoundAtOnce];
+  size_t next_found_ = 0;
+  size_t found_ = 0;
+  bool all_found_ = false;  // there are no others in the range that was asked for
   alignas(16) char copy_[kCopyBytes];
 };
 

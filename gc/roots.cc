@@ -119,6 +119,13 @@ uintptr_t Roots::lowest_sp_in(uintptr_t low, uintptr_t high) const {
   return s != sps_ + sp_count_ && s->sp < high ? s->sp : 0;
 }
 
+const Mapping* Roots::first_behind(uintptr_t p) {
+  // Who asks for one part after the other finds most of them in the same mapping.
+  if (last_asked_ != nullptr && last_asked_->contains(p)) return last_asked_;
+  last_asked_ = std::lower_bound(map_.begin(), map_.end(), p, [](const Mapping& m, uintptr_t q) { return m.end <= q; });
+  return last_asked_ == map_.end() ? (last_asked_ = nullptr, map_.end()) : last_asked_;
+}
+
 /// Where to begin in a mapping. A mapping is the stack of one thread and nothing else besides what lies above its stack pointer if it is the main
 /// thread's; or, as libc makes them, if it begins behind a guard, and ends with the thread's control block. Two stacks may lie side by
 /// side in one mapping; then all of it counts.

@@ -84,6 +84,24 @@ class Roots {
   /// The lowest stack pointer of a thread within [low, high), the caller's included; 0 if there is none. What lies below it is dead.
   uintptr_t lowest_sp_in(uintptr_t low, uintptr_t high) const;
 
+  /// Calls fn(begin, end) for what can be read of [begin, end), part of the heap: programs protect pages of their blocks. If `sparse`, without what was never
+  /// written. After find().
+  template <class Fn>
+  void each_readable(const void* begin, const void* end, bool sparse, Fn&& fn) {
+    const auto from = reinterpret_cast<uintptr_t>(begin);
+    const auto to = reinterpret_cast<uintptr_t>(end);
+    for (const Mapping* m = first_behind(from); m != map_.end() && m->begin < to; ++m) {
+      if (!m->readable) continue;
+      const uintptr_t low = m->begin > from ? m->begin : from;
+      const uintptr_t high = m->end < to ? m->end : to;
+      if (sparse) {
+        reader_.each_written(*m, low, high, fn);
+      } else {
+        fn(reinterpret_cast<const char*>(low), reinterpret_cast<const char*>(high));
+      }
+    }
+  }
+
  private:
   struct Range {
     uintptr_t begin;
@@ -94,6 +112,8 @@ class Roots {
     uintptr_t thread_pointer;
   };
 
+  /// The first mapping that ends behind p.
+  const Mapping* first_behind(uintptr_t p);
   int collect_excluded();
   int collect_threads();
   uintptr_t dead_until(const Mapping* m) const;
@@ -111,6 +131,7 @@ class Roots {
   size_t sp_room_ = 0;
   uintptr_t own_sp_ = 0;
   bool ended_count_ = true;
+  const Mapping* last_asked_ = nullptr;
 };
 
 /// Ranges that the program registered. Any thread; -EINVAL: no range, or not one of them; -ENOMEM.

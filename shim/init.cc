@@ -12,11 +12,13 @@
 #include "alloc/misuse.h"
 #include "alloc/thread.h"
 #include "gc/gc.h"
+#include "gc/quarantine.h"
 #include "gc/stop.h"
 #include "gc/worker.h"
 #include "shim/leaks_report.h"
 #include "shim/options.h"
 #include "shim/report.h"
+#include "shim/safe.h"
 
 // For arch/*/dlopen.S. Written once with the same value by whoever comes first.
 extern "C" {
@@ -50,6 +52,7 @@ void child_after_fork() {
   gc::stop_reset_after_fork();
   gc::workers_reset_after_fork();
   gc::reset_after_fork();
+  gc::quarantine::reset_after_fork();
   leave_parents_slot();
 }
 
@@ -59,6 +62,7 @@ void child_after_fork() {
   pthread_atfork(fork_prepare, fork_parent, child_after_fork);
   prepare_collector();
   read_options();
+  if (options.safe && concerns_this_program()) start_safe();
   prepare_report();
   // The first handler to be registered is the last to run: after all of the program's, and the destructors of its libraries.
   on_exit(check_leaks_at_exit, nullptr);

@@ -1,6 +1,6 @@
 // leaks_report.h - What nothing reaches, for people and for programs.
 //
-// Used by: report, report_signal, api.
+// Used by: report, report_signal, api, safe.
 #ifndef TRI_SHIM_LEAKS_REPORT_H
 #define TRI_SHIM_LEAKS_REPORT_H
 

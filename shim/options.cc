@@ -21,6 +21,7 @@
 #include "alloc/sampler.h"
 #include "alloc/scavenger.h"
 #include "gc/gc.h"
+#include "gc/quarantine.h"
 #include "sched/preempt.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
@@ -35,6 +36,7 @@ constinit Options options;
 namespace {
 
 constinit int kept_stderr = -1;
+constinit bool options_are_read = false;
 
 struct Text {
   const char* data;
@@ -235,15 +237,25 @@ bool set_preempt(const Text& value) {
 
 bool set_trace(const Text& value) {
   const bool all = value.is("all");
-  if (!all && !value.is("off") && !value.is("sched") && !value.is("gc")) return false;
+  if (!all && !value.is("off") && !value.is("sched") && !value.is("gc") && !value.is("safe")) return false;
   sched::set_trace(all || value.is("sched"));
   gc::set_trace(all || value.is("gc"));
+  gc::quarantine::set_trace(all || value.is("safe"));
+  return true;
+}
+
+bool set_safe(const Text& value) {
+  bool on = false;
+  // Not to be switched off: blocks that are held have no other way out.
+  if (!set_bool(value, &on) || options_are_read) return false;
+  options.safe = on;
   return true;
 }
 
 void get_trace(Line& out) {
-  static constexpr const char* kNames[] = {"off", "sched", "gc", "all"};
-  out.text(kNames[(sched::is_tracing() ? 1 : 0) + (gc::is_tracing() ? 2 : 0)]);
+  const bool gc = gc::is_tracing();
+  const bool safe = gc::quarantine::is_tracing();
+  out.text(sched::is_tracing() ? (gc ? "all" : "sched") : gc ? "gc" : safe ? "safe" : "off");
 }
 
 bool set_gc(const Text& value) {
@@ -323,6 +335,8 @@ constexpr Option kOptions[] = {
      [](Line& out) { out.text(kLeakChecks[static_cast<size_t>(options.leaks)]); }},
     {"suppress", "FILE", "lines leak:PATTERN: leaks whose stack matches are not reported", set_suppress,
      [](Line& out) { out.text(options.suppress); }},
+    {"safe", "off, on", "freed memory is reused once nothing points to it", set_safe,
+     [](Line& out) { out.text(on_off(options.safe)); }},
     {"report", "stderr, FILE, fd:N", "where reports go; %p in FILE is the process id, %c the program", set_report,
      [](Line& out) { out.text(options.report); }},
     {"only", "GLOB|GLOB...", "report only on programs whose name matches",
@@ -341,8 +355,8 @@ constexpr Option kOptions[] = {
      [](Line& out) { print_signal(out, sched::get_preempt_signal()); }},
     {"gc", "on, off, N", "collect tri_alloc(TRI_GC) memory, at N % growth (100)", set_gc, get_gc},
     {"limit", "off, auto, SIZE, N%", "memory of blocks, of the cgroup's (auto: 90%)", set_limit, get_limit},
-    {"trace", "off, sched, gc, all", "a line a second about the scheduler; one for each collection", set_trace,
-     get_trace},
+    {"trace", "off, sched, gc, safe, all", "a line a second about the scheduler; one for each collection, each look",
+     set_trace, get_trace},
     {"signal", "off, SIGNAL", "report memory and tasks on this signal", set_signal,
      [](Line& out) { print_signal(out, report_signal()); }},
 };
@@ -438,6 +452,7 @@ void read_options() {
     s += length + (s[length] == ',' ? 1 : 0);
   }
   if (options.leaks != LeakCheck::kOff && concerns_this_program()) note_sites();
+  options_are_read = true;
 }
 
 int set_option(const char* key, const char* value) {

@@ -13,6 +13,7 @@ struct Options {
   bool verbose = false;
   LeakCheck leaks = LeakCheck::kOff;
   char suppress[256] = "";  // the last file of suppressions
+  bool safe = false;
   char report[256] = "stderr";  // stderr, fd:N, or a file name with %p (process id) and %c (program)
   char only[128] = "*";
   char page[64] = "";  // set by the launcher: the file that backs the stats page

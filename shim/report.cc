@@ -11,8 +11,10 @@
 #include <cstring>
 
 #include "alloc/base/sys.h"
+#include "alloc/held.h"
 #include "alloc/os/os.h"
 #include "alloc/stats.h"
+#include "gc/quarantine.h"
 #include "shim/leaks_report.h"
 #include "shim/options.h"
 #include "shim/stats_page.h"
@@ -67,6 +69,15 @@ void leave_parents_slot() {
   claim_slot();
 }
 
+static void print_safe(Line& out) {
+  const gc::quarantine::Totals t = gc::quarantine::totals();
+  out.text("  safe      ").count(t.looks).text(t.looks == 1 ? " look" : " looks");
+  if (t.failed != 0) out.text(" (").count(t.failed).text(" failed)");
+  out.text(" in ").number(t.total_ns / 1'000'000).text(" ms, longest stop ").number(t.longest_stop_ns / 1000);
+  out.text(" us; returned ").bytes(t.returned_bytes).text(" in ").count(t.returned_blocks).text(" blocks, held ");
+  out.bytes(held::held_bytes()).text("\n");
+}
+
 void write_stats_report(int fd, const char* end) {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
@@ -86,6 +97,7 @@ void write_stats_report(int fd, const char* end) {
   report.stats = take_stats();
   Line out;
   print_report(report, *counters, out);
+  if (held::is_on()) print_safe(out);
   out.write_to(fd);
 }
 

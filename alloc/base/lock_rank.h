@@ -13,6 +13,7 @@ enum class LockRank : uint8_t {
   kCollected,  // the spans of a class of collected blocks; two of them are held at once only around fork() and stops. Who holds one must not allocate
   kThreads,    // the list of Thread records
   // ---- the MALLOC line: who holds a lock below must not allocate ----
+  kHeld,       // giving back what was held (TRI=safe)
   kCentral,    // one for each size class; two of them are held at once only around fork()
   kSampler,    // spans of sampled blocks
   kSites,      // where blocks were allocated

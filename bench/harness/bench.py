@@ -51,7 +51,9 @@ def parse():
         "--only", metavar="GLOB", action="append", help="jobs (or paths) to run, such as 'larson*'; may be repeated"
     )
     parser.add_argument(
-        "--allocators", metavar="LIST", help="names from glibc,jemalloc,mimalloc,tcmalloc,tri,tri-leaks, or NAME=LIBRARY"
+        "--allocators",
+        metavar="LIST",
+        help="names from glibc,jemalloc,mimalloc,tcmalloc,tri,tri-leaks,tri-safe, or NAME=LIBRARY",
     )
     parser.add_argument("--lib", metavar="PATH", help="the library called tri (default: that of build/release)")
     parser.add_argument(

@@ -16,6 +16,7 @@ OURS = "tri"
 # The same library in one of its modes: what is to stand in the variable TRI.
 MODES = {
     "tri-leaks": "leaks:on,report:/dev/null",
+    "tri-safe": "safe:on",
 }
 REFERENCE = "mimalloc"  # the peer that every table also compares with
 
