@@ -520,7 +520,17 @@ int Cycle::scan_last_part(LastStop& stop, const RootPart& p, const RootVisitor& 
     }
   });
   if (error == -EBADF) return error;
-  if (error != 0) stop.roots.each_written(p.mapping, p.live, p.end, visitor);
+  if (error != 0) {
+    stop.roots.each_written(p.mapping, p.live, p.end, visitor);
+    return 0;
+  }
+  // A stack that has grown since the first stop, when what lay below was dead and not scanned. What is in use of it was written since; but between that there may be old
+  // words, which the next cycle takes for pointers, and so does this one.
+  const RootPart* const first = std::lower_bound(parts_.begin(), parts_.end(), p.live,
+                                                 [](const RootPart& a, uintptr_t at) { return a.end <= at; });
+  if (first != parts_.end() && first->begin <= p.live && p.live < first->live) {
+    stop.roots.each_written(p.mapping, p.live, std::min(first->live, p.end), visitor);
+  }
   return 0;
 }
 
