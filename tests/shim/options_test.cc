@@ -47,7 +47,7 @@ TEST(Options, AValueThatAKeyDoesNotTakeListsThoseItTakes) {
     expect_complaint("stack:" + std::string(value), "tri: option 'stack' does not take '" + std::string(value) + "' (SIZE)\n");
   expect_complaint("preempt:KILL", "tri: option 'preempt' does not take 'KILL' (SIGNAL, off)\n");
   expect_complaint("signal:RT+99", "tri: option 'signal' does not take 'RT+99' (off, SIGNAL)\n");
-  expect_complaint("trace:malloc", "tri: option 'trace' does not take 'malloc' (off, sched, gc, all)\n");
+  expect_complaint("trace:malloc", "tri: option 'trace' does not take 'malloc' (off, sched, gc, safe, all)\n");
 }
 
 TEST(Options, OneBadOptionDoesNotSpoilTheOthers) {
