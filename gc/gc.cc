@@ -47,7 +47,7 @@ constexpr int64_t kShortStop = 1'000'000;
 constexpr int64_t kNsPerBlock = 8;
 constexpr int64_t kBytesPerNs = 8;
 // A marking that takes no longer is not worth a second marker: on a machine with other things to do the stop lasts until that one has had its turn. Binary
-// trees of 4 MiB there: half of the time.
+// trees of 4 MiB took half of the time there.
 constexpr int64_t kWorthTwo = 1'500'000;
 // So much is swept as it is needed.
 constexpr uint64_t kSweptLater = 16 * 1024 * 1024;
