@@ -214,7 +214,7 @@ void begin_look() {
   LockGuard guard(giving_back);
   each_used([](size_t, Slot& s) {
     for (size_t w = 0; w < kSlotWords; ++w) {
-      const uint64_t fresh = s.fresh[w].load(std::memory_order_relaxed);
+      const uint64_t fresh = s.fresh[w].load(std::memory_order_acquire);  // pairs with the release in put()
       if (fresh == 0) continue;
       Word& candidates = s.candidates[w];
       // relaxed: the release below is behind it.

@@ -160,8 +160,8 @@ template <class Clear>
     arch::set_bits_alone(&fresh, at.bit);
     return Put::kDone;
   }
-  // Of two threads that free a block at once, one is told here.
-  if (TRI_UNLIKELY((fresh.fetch_or(at.bit, std::memory_order_acquire) & at.bit) != 0)) return Put::kTwice;
+  // Of two threads that free a block at once, one is told here. release: who gives the block back writes to it after what was written here.
+  if (TRI_UNLIKELY((fresh.fetch_or(at.bit, std::memory_order_acq_rel) & at.bit) != 0)) return Put::kTwice;
   if (TRI_LIKELY((candidates.load(std::memory_order_relaxed) & at.bit) == 0)) return Put::kDone;
   return put_again(at);
 }
