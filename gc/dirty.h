@@ -29,7 +29,6 @@
 #ifndef TRI_GC_DIRTY_H
 #define TRI_GC_DIRTY_H
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -116,13 +115,19 @@ class DirtyPages {
     const int error = renew(begin, end);
     if (error != 0) return error < 0 ? error : 0;
     Run runs[kRuns];
+    // skip_clean() stops where nothing is mapped as well: addresses reserved by the terabyte are crossed in steps that double.
+    uintptr_t step = kTableBytes;
     for (uintptr_t at = begin; at < end;) {
       if (const int failed = skip_clean(&at, end); failed != 0) return failed;
-      for (const uintptr_t stop = std::min(end, align_down(at, kTableBytes) + kTableBytes); at < stop;) {
+      const uintptr_t from = align_down(at, kTableBytes);
+      bool found = false;
+      for (const uintptr_t stop = end - from > step ? from + step : end; at < stop;) {
         const long n = take(&at, stop, protect, runs);
         if (n < 0) return static_cast<int>(n);
         for (long i = 0; i < n; ++i) fn(runs[i].begin, runs[i].end, (runs[i].categories & kPresent) != 0);
+        found |= n > 0;
       }
+      step = found ? kTableBytes : 2 * step;
     }
     return 0;
   }

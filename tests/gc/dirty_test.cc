@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <thread>
 #include <vector>
@@ -94,6 +95,20 @@ TEST_F(DirtyTest, ManyRunsAreAllNamed) {
     odd.insert(i);
   }
   EXPECT_EQ(harvest(p), odd);
+  EXPECT_EQ(harvest(p), Set{});
+}
+
+TEST_F(DirtyTest, TerabytesReservedAreCrossedInFewCalls) {
+  constexpr size_t kGiB = size_t{1} << 30;
+  const Pages p(4096 * kGiB / kPage, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE);
+  const size_t used[] = {0, 7 * kGiB / kPage, 2000 * kGiB / kPage, 4096 * kGiB / kPage - 1};
+  for (const size_t page : used) *p[page] = 1;
+  watch(p);
+  for (const size_t page : used) *p[page] = 2;
+  // A call for each page table would be two millions of them, and minutes.
+  DirtyPages::fail_after(200);
+  EXPECT_EQ(harvest(p), Set(std::begin(used), std::end(used)));
+  DirtyPages::fail_after(200);
   EXPECT_EQ(harvest(p), Set{});
 }
 
