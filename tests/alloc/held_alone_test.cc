@@ -1,4 +1,4 @@
-// held_test.cc - Freed blocks are held, told from others, and given back to whoever owns their spans.
+// held_alone_test.cc - Freed blocks are held, told from others, and given back to whoever owns their spans.
 #include "alloc/held.h"
 
 #include <gtest/gtest.h>
