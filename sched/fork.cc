@@ -14,6 +14,7 @@
 #include "sched/netpoll.h"
 #include "sched/pool.h"
 #include "sched/pool_ager.h"
+#include "sched/preempt.h"
 #include "sched/proc.h"
 #include "sched/stack.h"
 #include "sched/sysmon.h"
@@ -32,10 +33,37 @@ void each_p(Fn&& fn) {
   }
 }
 
-void prepare() {
-  enter_critical();
+// Of the locks that have an order the first ones.
+void lock_scheduler() {
   Pool::lock_before_fork();
   sched.lock.lock();
+}
+void unlock_scheduler() {
+  sched.lock.unlock();
+  Pool::unlock_after_fork();
+}
+
+/// With the scheduler locked nobody gets a P, and what libc's fork() locks after this would never be free if somebody were preempted with it.
+void wait_for_libc() {
+  // They have had their turns by then. Others who are in libc's code now, as goroutines are that copy and sort all the time, came there after a long turn,
+  // and hold nothing for that long.
+  constexpr Time kPatience = 100'000'000;
+  const Time until = now() + kPatience;
+  const SpareLibc spare;
+  do {
+    unlock_scheduler();
+    leave_critical();
+    make_way();
+    enter_critical();
+    lock_scheduler();
+  } while (anybody_is_preempted_in_libc() && now() < until);
+}
+
+void prepare() {
+  const bool may_wait = !in_critical();  // it is no handler above us
+  enter_critical();
+  lock_scheduler();
+  if (TRI_UNLIKELY(anybody_is_preempted_in_libc()) && may_wait) wait_for_libc();
   each_p([](P* p) { p->timers.lock().lock(); });
   g_pool_lock().lock();
   stack_pool_lock().lock();
@@ -45,8 +73,7 @@ void parent() {
   stack_pool_lock().unlock();
   g_pool_lock().unlock();
   each_p([](P* p) { p->timers.lock().unlock(); });
-  sched.lock.unlock();
-  Pool::unlock_after_fork();
+  unlock_scheduler();
   leave_critical();
 }
 
@@ -111,6 +138,7 @@ void child() {
   Pool::reset_after_fork();
   reset_pool_ager_after_fork();
   reset_sysmon_after_fork();
+  reset_preempt_after_fork();
   reset_maker_after_fork();
   netpoll_reset_after_fork();
   if (m == nullptr) return runtime_off_after_fork();

@@ -34,6 +34,8 @@ constinit Code libc = {};
 // and where signals come thick, many are nothing.
 constexpr uint32_t kSparedTimes = 8;
 constexpr Time kSparedFor = 8'000'000;
+// While somebody waits to fork. It is who was preempted in libc before that the fork waits for, and this is their chance to come out.
+constexpr Time kSparedForFork = 50'000'000;
 
 int find_libc(dl_phdr_info* info, size_t, void*) {
   const auto inside = reinterpret_cast<uintptr_t>(&gnu_get_libc_version);
@@ -47,11 +49,19 @@ int find_libc(dl_phdr_info* info, size_t, void*) {
   return 0;
 }
 
+// Goroutines that are preempted and were in libc's code then. Grows under sched.lock.
+constinit std::atomic<uint32_t> preempted_in_libc{0};
+// Those who are about to fork.
+constinit std::atomic<uint32_t> forkers{0};
+
+bool is_in_libc(const ucontext_t* interrupted) {
+  return program_counter(interrupted) - libc.begin < libc.end - libc.begin;
+}
+
 /// Whether to leave it alone for now because it may hold a lock of libc's that others cannot wait for: fork() takes those (of its own
 /// handlers, of the streams) after our prepare(), and so with all locks of the scheduler held. They are held for a
 /// few instructions as a rule; who stays in libc for long sorts, or sleeps in the kernel, and is preempted like everybody.
-bool spare(M* m, const ucontext_t* interrupted) {
-  if (program_counter(interrupted) - libc.begin >= libc.end - libc.begin) return false;
+bool spare(M* m) {
   const uint64_t slice = m->p->slice.load(std::memory_order_relaxed);
   const Time at = now();
   if (m->spared == 0 || m->spared_slice != slice) {
@@ -59,7 +69,8 @@ bool spare(M* m, const ucontext_t* interrupted) {
     m->spared = 0;
     m->spared_since = at;
   }
-  return m->spared++ < kSparedTimes || at - m->spared_since < kSparedFor;
+  const Time most = forkers.load(std::memory_order_relaxed) == 0 ? kSparedFor : kSparedForFork;
+  return m->spared++ < kSparedTimes || at - m->spared_since < most;
 }
 
 /// Not leave_critical(), which would answer a signal that came meanwhile by another try on top of this one, and so on: it is forgotten. It was
@@ -71,7 +82,7 @@ void end_try() {
 
 /// Gives the P to another M and waits for one. Lock-free state, our spin locks (this thread holds none: not critical) and futexes
 /// only: it runs in a signal handler. Nothing here makes a thread.
-void give_way(G* g) {
+void give_way(G* g, bool in_libc) {
   enter_critical();
   tri_tls.todo = Todo::kNothing;
   M* const m = current_m();
@@ -87,6 +98,7 @@ void give_way(G* g) {
     return end_try();
   }
   count.fetch_add(1, std::memory_order_relaxed);
+  if (in_libc) preempted_in_libc.fetch_add(1, std::memory_order_relaxed);
   m->doorbell.store(0, std::memory_order_relaxed);
   m->next_p = nullptr;
   m->p = nullptr;
@@ -108,6 +120,8 @@ void give_way(G* g) {
   g->state.store(GState::kRunning, std::memory_order_relaxed);
   m->p = mine;
   mine->begin_slice();
+  // It goes on, and needs nothing of the scheduler's to come out of libc. relaxed: the number orders nothing.
+  if (in_libc) preempted_in_libc.fetch_sub(1, std::memory_order_relaxed);
   end_try();
 }
 
@@ -130,9 +144,11 @@ void on_preempt(int signal, siginfo_t* info, void* context) {
     return;
   }
   M* const m = current_m();
-  if (m->p == nullptr || in_slow_path() || spare(m, static_cast<const ucontext_t*>(context))) return;
+  if (m->p == nullptr || in_slow_path()) return;
+  const bool in_libc = is_in_libc(static_cast<const ucontext_t*>(context));
+  if (in_libc && spare(m)) return;
   const int saved_errno = errno;
-  give_way(g);
+  give_way(g, in_libc);
   errno = saved_errno;
 }
 
@@ -176,8 +192,26 @@ void preempt_late() {
   G* const g = current_g();
   if (g == nullptr || g->kind == GKind::kThread || current_m()->p == nullptr || in_slow_path()) return;
   const int saved_errno = errno;
-  give_way(g);
+  give_way(g, false);  // the critical section was the scheduler's, which libc does not call
   errno = saved_errno;
+}
+
+bool anybody_is_preempted_in_libc() { return preempted_in_libc.load(std::memory_order_relaxed) != 0; }
+
+// relaxed: who sees it late, and is preempted, is waited for as well.
+SpareLibc::SpareLibc() { forkers.fetch_add(1, std::memory_order_relaxed); }
+SpareLibc::~SpareLibc() { forkers.fetch_sub(1, std::memory_order_relaxed); }
+
+void make_way() {
+  const M* const m = current_m();
+  G* const g = current_g();
+  if (m != nullptr && m->p != nullptr && g->kind != GKind::kThread) give_way(g, false);
+  sys::yield();  // a thread without a P, or somebody else has sched.lock
+}
+
+void reset_preempt_after_fork() {
+  preempted_in_libc.store(0, std::memory_order_relaxed);
+  forkers.store(0, std::memory_order_relaxed);
 }
 
 uint64_t preemptions() { return count.load(std::memory_order_relaxed); }
